@@ -73,8 +73,7 @@ struct u4_run {
  * @peer_remove: process. No rails are left. Undo peer_add(); may wait for
  *	grace periods but never for programs
  * @peer_reset: process. The peer's epoch changed: connections with it are lost
- * @rail_up: process. @rail will be visible to u4_peer_rail() after this returns;
- *	u4_rail_dma_device() works already. May sleep
+ * @rail_up: process. @rail has become visible to u4_peer_rail(). May sleep
  * @rail_down: process. @rail is no longer visible and no upcall runs or will
  *	run for it; its rings are stopped, all u4_ref of it are released. Waiters
  *	have been called
@@ -144,14 +143,22 @@ struct device *u4_rail_dma_device(const struct u4_rail *rail);
 void u4_rail_reset(struct u4_rail *rail, const char *why);
 
 /**
- * struct u4_ref - called when the raw frames that read someone's memory are done
- * @frames: number of frames still owned by the ring, kept by the link core
- * @release: called once, softirq or process, when @frames falls to 0
+ * struct u4_ref - counts the raw frames that read someone's memory in place
+ * @frames: users. Its owner starts it at 1 and may take more; u4_rail_send() adds
+ *	the raw frames of the burst, and each is taken off (u4_ref_put()) when the
+ *	ring has read it or given it up. One u4_ref serves many bursts at once
+ * @release: called when @frames falls to 0; softirq or process
  */
 struct u4_ref {
 	atomic_t	frames;
 	void		(*release)(struct u4_ref *ref);
 };
+
+static inline void u4_ref_put(struct u4_ref *ref)
+{
+	if (atomic_dec_and_test(&ref->frames))
+		ref->release(ref);
+}
 
 /**
  * struct u4_burst - a header frame and its raw frames, reserved on a rail
@@ -204,8 +211,7 @@ void u4_burst_set_page(struct u4_burst *burst, unsigned int i, struct page *page
  * @burst: header frame and raw frames, all filled
  * @kind: enum u4_kind
  * @len: bytes of @burst->payload
- * @ref: when not %NULL, its release() is called when the ring has read all raw
- *	frames (or given them up). @ref->frames is set here
+ * @ref: when not %NULL, counts the raw frames that u4_burst_set_page() gave
  * @more: the caller will send again at once, so no confirmation is needed yet
  *
  * Frames of one caller leave in the order of the calls. After the last burst
