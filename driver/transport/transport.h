@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What transport/ offers to verbs/: queue pairs that send work requests and
+ * deliver completions, and memory regions that keys name. The transport knows
+ * segments, PSNs and keys; it knows nothing of ib_core, of user ABIs or of
+ * Thunderbolt. Verbs reach it by the functions below and hear from it by
+ * struct u4_xp_ops.
+ *
+ * Locks: u4_qp.rq_lock (responder side), then u4_qp.sq_lock (requester side).
+ * Both are taken with bottom halves off. Completion upcalls run under one of
+ * them and may take the CQ's lock, nothing else of the transport.
+ */
+#ifndef U4_TRANSPORT_H
+#define U4_TRANSPORT_H
+
+#include <linux/completion.h>
+#include <linux/hrtimer.h>
+#include <linux/rcupdate.h>
+#include <linux/spinlock.h>
+#include <linux/timer.h>
+#include <linux/types.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include "../link/link.h"
+
+#define U4_MAX_SGE		32
+#define U4_MAX_INLINE		512
+#define U4_MAX_MSG		(1u << 30)
+#define U4_MAX_RD_ATOMIC	16	/* per QP, each direction; power of two */
+#define U4_MAX_DEVICES_MAPPED	4	/* host routers that a region is DMA-mapped for */
+#define U4_NET_HDR_LEN		40	/* network header in front of UD payload */
+#define U4_QPN_GSI		1
+#define U4_QPN_MULTICAST	0xffffff
+#define U4_QPN_FIRST		16
+#define U4_PSN_MASK		0xffffff
+
+/* Same numbers as enum ib_wc_status (IBTA order); verbs assert it. */
+enum u4_status {
+	U4_OK			= 0,
+	U4_LOC_LEN_ERR		= 1,
+	U4_LOC_QP_OP_ERR	= 2,
+	U4_LOC_PROT_ERR		= 4,
+	U4_WR_FLUSH_ERR		= 5,
+	U4_MW_BIND_ERR		= 6,
+	U4_REM_INV_REQ_ERR	= 9,
+	U4_REM_ACCESS_ERR	= 10,
+	U4_REM_OP_ERR		= 11,
+	U4_RETRY_EXC_ERR	= 12,
+	U4_RNR_RETRY_EXC_ERR	= 13,
+};
+
+/* Same numbers as enum ib_uverbs_access_flags. */
+enum u4_access {
+	U4_ACCESS_LOCAL_WRITE	= 1,
+	U4_ACCESS_REMOTE_WRITE	= 2,
+	U4_ACCESS_REMOTE_READ	= 4,
+	U4_ACCESS_REMOTE_ATOMIC	= 8,
+	U4_ACCESS_MW_BIND	= 16,
+};
+
+/* Work request opcodes; verbs translate from theirs. */
+enum u4_wr_op {
+	U4_WR_SEND,
+	U4_WR_WRITE,
+	U4_WR_READ,
+	U4_WR_CMP_SWAP,
+	U4_WR_FETCH_ADD,
+	U4_WR_ATOMIC_WRITE,
+	U4_WR_FLUSH,
+	U4_WR_LOCAL_INV,
+	U4_WR_REG_MR,
+	U4_WR_BIND_MW,
+};
+
+enum u4_wr_flags {
+	U4_WRF_SIGNALED		= 1,
+	U4_WRF_SOLICITED	= 2,
+	U4_WRF_FENCE		= 4,
+	U4_WRF_INLINE		= 8,	/* u4_swqe.data holds the payload */
+	U4_WRF_IMM		= 16,
+	U4_WRF_INV		= 32,	/* u4_swqe.imm is the rkey to invalidate */
+};
+
+/**
+ * struct u4_sge - a piece of local memory
+ * @addr: address in the region (or kernel address with key 0)
+ * @len: bytes
+ * @lkey: its key; 0 is the kernel's all-memory key, for kernel QPs only
+ */
+struct u4_sge {
+	u64	addr;
+	u32	len;
+	u32	lkey;
+};
+
+/**
+ * struct u4_av - address of a UD message
+ * @net_hdr: 40 bytes that the receiver gets as GRH (IPv4: in the last 20)
+ * @loopback: the destination is a QP of this device
+ * @ipv4: @net_hdr holds an IPv4 header
+ */
+struct u4_av {
+	u8	net_hdr[U4_NET_HDR_LEN];
+	bool	loopback;
+	bool	ipv4;
+};
+
+/**
+ * struct u4_swqe - a send work request, in the QP's kernel-owned ring
+ *
+ * Verbs fill the first part (after checking it); the part behind @tx is the
+ * transport's.
+ *
+ * @wr_id: consumer's
+ * @raddr: remote address
+ * @rkey: remote key; UD: Q_Key
+ * @imm: immediate data (bytes as the consumer gave them) or key to invalidate
+ * @len: payload bytes: sum of the SGEs, or of the inline data
+ * @op: enum u4_wr_op
+ * @flags: enum u4_wr_flags
+ * @num_sge: entries in @sge, 0 with U4_WRF_INLINE
+ * @status: not U4_OK: verbs found it malformed; it completes so, in its turn
+ * @atomic: operands
+ * @ud: destination
+ * @mr: REG_MR: region, its new key and access; LOCAL_INV uses @rkey.
+ *	BIND_MW: see u4_mw
+ * @tx: progress of the transport
+ * @sge: local memory
+ * @data: inline data
+ */
+struct u4_swqe {
+	u64	wr_id;
+	u64	raddr;
+	u32	rkey;
+	u32	imm;
+	u32	len;
+	u8	op;
+	u8	flags;
+	u8	num_sge;
+	u8	status;
+	union {
+		struct {
+			u64	compare_add;
+			u64	swap;
+		} atomic;
+		struct {
+			u32	qpn;
+			struct u4_av av;
+		} ud;
+		struct {
+			struct u4_mr *mr;
+			u64	addr;
+			u64	length;
+			u32	key;
+			u32	access;
+		} mr;
+	};
+	struct {
+		u32	first_psn;
+		u32	done;		/* READ, atomics: bytes received */
+		u8	sent;		/* first segment went out at least once */
+		u8	resent;		/* READ asked for again, no progress since */
+	} tx;
+	union {
+		DECLARE_FLEX_ARRAY(struct u4_sge, sge);
+		DECLARE_FLEX_ARRAY(u8, data);
+	};
+};
+
+/**
+ * struct u4_rwqe - a receive work request
+ */
+struct u4_rwqe {
+	u64		wr_id;
+	u32		len;		/* sum of the SGEs */
+	u32		num_sge;
+	struct u4_sge	sge[U4_MAX_SGE];
+};
+
+/**
+ * struct u4_recv - what a receive completed with
+ * @wr_id: consumer's
+ * @status: enum u4_status
+ * @len: bytes received; UD: the 40 bytes of network header included
+ * @imm: valid with U4_XP_IMM or U4_XP_INV in @flags
+ * @src_qpn: sender's QP
+ * @flags: U4_XP_* of the last segment (IMM, INV, SOLICITED, NET_V4)
+ * @write: completes an RDMA WRITE with immediate data
+ * @ud: UD message, network header in front
+ */
+struct u4_recv {
+	u64	wr_id;
+	u32	status;
+	u32	len;
+	u32	imm;
+	u32	src_qpn;
+	u8	flags;
+	bool	write;
+	bool	ud;
+};
+
+enum u4_qp_type { U4_QPT_RC, U4_QPT_UC, U4_QPT_UD, U4_QPT_GSI };
+
+/* Same order as the IBTA states; verbs translate. */
+enum u4_qp_state { U4_QPS_RESET, U4_QPS_INIT, U4_QPS_RTR, U4_QPS_RTS, U4_QPS_SQD, U4_QPS_SQE,
+		   U4_QPS_ERR };
+
+enum u4_event {
+	U4_EV_QP_FATAL,		/* local error */
+	U4_EV_QP_REQ_ERR,	/* invalid request received */
+	U4_EV_QP_ACCESS_ERR,	/* remote access violation received */
+	U4_EV_COMM_EST,		/* first message in RTR */
+	U4_EV_SQ_DRAINED,
+	U4_EV_LAST_WQE,
+};
+
+struct u4_qp;
+struct u4_mr;
+
+/**
+ * struct u4_xp_ops - upcalls to verbs
+ * @send_done: a send work request is over, in posting order; called for
+ *	unsignaled ones too. Under sq_lock, bottom halves off. With status U4_OK
+ *	a completion is due only when U4_WRF_SIGNALED is set (or the QP signals all)
+ * @recv_next: take the next receive work request; 0, -ENOENT when there is none
+ *	(the peer is told to wait), -EINVAL when it is malformed (u4_rwqe.wr_id is
+ *	valid then). Under rq_lock
+ * @recv_done: a receive is over. Under rq_lock
+ * @event: asynchronous event; no lock of the transport is held
+ */
+struct u4_xp_ops {
+	void (*send_done)(struct u4_qp *qp, const struct u4_swqe *wqe, enum u4_status status,
+			  u32 len);
+	int  (*recv_next)(struct u4_qp *qp, struct u4_rwqe *rwqe);
+	void (*recv_done)(struct u4_qp *qp, const struct u4_recv *recv);
+	void (*event)(struct u4_qp *qp, enum u4_event event);
+};
+
+/* Counters of a device; for rdma statistic. Names in u4_xp_counter_names[]. */
+enum u4_counter {
+	U4_CNT_TX_SEGMENTS,
+	U4_CNT_TX_BYTES,
+	U4_CNT_RX_SEGMENTS,
+	U4_CNT_RX_BYTES,
+	U4_CNT_TX_ACKS,
+	U4_CNT_RX_ACKS,
+	U4_CNT_TX_NAK_SEQ,
+	U4_CNT_RX_NAK_SEQ,
+	U4_CNT_TX_RNR,
+	U4_CNT_RX_RNR,
+	U4_CNT_RETRIES,			/* go-backs for whatever reason */
+	U4_CNT_TIMEOUTS,
+	U4_CNT_RETRY_EXCEEDED,
+	U4_CNT_RX_DUPLICATES,
+	U4_CNT_RX_OUT_OF_ORDER,
+	U4_CNT_RX_MALFORMED,
+	U4_CNT_RX_NO_QP,
+	U4_CNT_RX_BAD_KEY,
+	U4_CNT_RX_QKEY,
+	U4_CNT_RUNS_LOST,
+	U4_NUM_COUNTERS
+};
+
+extern const char * const u4_xp_counter_names[U4_NUM_COUNTERS];
+
+/**
+ * struct u4_xpdev - the transport of one peer
+ * @peer: the peer
+ * @ops: upcalls
+ * @qps: QPN to struct u4_qp; read under RCU
+ * @mrs: key index (key >> 8) to struct u4_mr; read under RCU
+ * @next_qpn: where the cyclic search goes on
+ * @next_mr: where the cyclic search goes on
+ * @max_qps: limit of @num_qps
+ * @max_mrs: limit of @num_mrs
+ * @counters: per CPU
+ * @rail_work: maps regions and restarts QPs after a rail came up
+ * @acks: QPs that owe an acknowledgement, per rail batch; see responder.c
+ */
+struct u4_xpdev {
+	struct u4_peer		*peer;
+	const struct u4_xp_ops	*ops;
+	struct xarray		qps;
+	struct xarray		mrs;
+	u32			next_qpn;
+	u32			next_mr;
+	atomic_t		num_qps;
+	atomic_t		num_mrs;
+	u32			max_qps;
+	u32			max_mrs;
+	u64 __percpu		*counters;
+	struct work_struct	rail_work;
+	struct mutex		map_lock;	/* DMA mappings of regions against rails that go */
+	struct device		*mapped[U4_MAX_DEVICES_MAPPED];	/* under map_lock */
+};
+
+static inline void u4_xp_count(struct u4_xpdev *dev, enum u4_counter counter, u64 n)
+{
+	this_cpu_add(dev->counters[counter], n);
+}
+
+u64 u4_xp_counter(struct u4_xpdev *dev, enum u4_counter counter);
+
+/* peer->client must point to the struct u4_xpdev of the peer while rails exist. */
+int u4_xpdev_init(struct u4_xpdev *dev, struct u4_peer *peer, const struct u4_xp_ops *ops,
+		  u32 max_qps, u32 max_mrs);
+/* All QPs and regions are gone by then. */
+void u4_xpdev_cleanup(struct u4_xpdev *dev);
+/* The peer's epoch changed: every QP that is connected with it ends (not loopback). */
+void u4_xpdev_peer_reset(struct u4_xpdev *dev);
+/* Every QP ends in error and is flushed: the device goes away. */
+void u4_xpdev_shutdown(struct u4_xpdev *dev);
+
+/* Upcalls of the link core, to be put into struct u4_client_ops by verbs. */
+void u4_xp_rail_up(struct u4_peer *peer, struct u4_rail *rail);
+void u4_xp_rail_down(struct u4_peer *peer, struct u4_rail *rail);
+void u4_xp_rx_header(struct u4_peer *peer, struct u4_rail *rail, struct u4_run *run,
+		     const void *data, unsigned int len, unsigned int nraw);
+void u4_xp_rx_raw(struct u4_peer *peer, struct u4_rail *rail, struct u4_run *run,
+		  unsigned int idx, const void *data, unsigned int len);
+void u4_xp_rx_confirm(struct u4_peer *peer, struct u4_rail *rail, struct u4_run *run, bool ok);
+void u4_xp_rx_lost(struct u4_peer *peer, struct u4_rail *rail);
+void u4_xp_rx_batch_end(struct u4_peer *peer, struct u4_rail *rail);
+
+/* ---- memory regions: transport/mr.c ---- */
+
+enum u4_mr_type {
+	U4_MR_USER,	/* pages of a process, fixed at registration */
+	U4_MR_FAST,	/* kernel fast registration: pages set by u4_mr_set_page() */
+	U4_MR_DMA,	/* all kernel memory; local access only */
+	U4_MR_MW,	/* memory window: @parent, bound by BIND_MW */
+};
+
+enum u4_mr_state { U4_MR_INVALID, U4_MR_FREE, U4_MR_VALID };
+
+/**
+ * struct u4_mr - memory that a key names
+ * @ref: users; frames in flight that read it, accesses under way
+ * @gone: completed when @ref is given up after u4_mr_destroy()
+ * @dev: transport
+ * @pd: protection domain, compared as a pointer only
+ * @index: of the key, @key >> 8
+ * @key: lkey and rkey
+ * @access: enum u4_access
+ * @type: enum u4_mr_type
+ * @state: enum u4_mr_state; changed by WRs of one QP at a time
+ * @iova: address of the first byte
+ * @length: bytes
+ * @offset: of the first byte in the first page
+ * @npages: entries in @pages
+ * @max_pages: room in @pages
+ * @pages: the memory, an array so that any offset is found at once
+ * @map: DMA addresses of @pages per device; RCU, under u4_xpdev.map_lock
+ * @parent: window: the region that it lies in
+ * @owner: verbs' object
+ */
+struct u4_mr {
+	struct u4_ref		ref;
+	struct completion	gone;
+	struct u4_xpdev		*dev;
+	void			*pd;
+	u32			index;
+	u32			key;
+	u32			access;
+	u8			type;
+	u8			state;
+	u64			iova;
+	u64			length;
+	u32			offset;
+	u32			npages;
+	u32			max_pages;
+	struct page		**pages;
+	struct u4_mr_map __rcu	*map[U4_MAX_DEVICES_MAPPED];
+	struct u4_mr		*parent;
+	void			*owner;
+	struct rcu_head		rcu;
+};
+
+/**
+ * u4_mr_create() - a region with a new random-start cyclic key, not yet visible
+ * @dev: transport
+ * @pd: protection domain
+ * @type: enum u4_mr_type
+ * @max_pages: room for pages, 0 for DMA and MW
+ *
+ * The caller fills @iova, @length, @offset, @access, @pages, @npages and makes it
+ * usable with u4_mr_publish(). Process context.
+ *
+ * Return: the region or an ERR_PTR(): %-ENOMEM, %-ENOSPC.
+ */
+struct u4_mr *u4_mr_create(struct u4_xpdev *dev, void *pd, enum u4_mr_type type, u32 max_pages);
+/* Map it for the rails that are up (best effort) and make it visible to lookups. */
+void u4_mr_publish(struct u4_mr *mr);
+/*
+ * Take the key away, wait until nobody uses the memory (bounded: rails whose
+ * frames don't come back are reset), unmap and free. The pages may be given back
+ * after it returns. Works on a region that was never published. %-EBUSY when
+ * windows are bound to it.
+ */
+int u4_mr_destroy(struct u4_mr *mr);
+
+/* ---- queue pairs: qp.c, requester.c, responder.c ---- */
+
+/**
+ * struct u4_qp_init - what does not change in a QP's life
+ * @type: enum u4_qp_type
+ * @qpn: U4_QPN_GSI or 0: a new one
+ * @kernel: owned by a kernel ULP: may use key 0
+ * @sq_depth: send work requests outstanding, 1 to 32768; rounded up to a power of two
+ * @max_sge: SGEs of a send work request, up to U4_MAX_SGE
+ * @max_inline: inline bytes of one, up to U4_MAX_INLINE
+ * @pd: protection domain
+ * @owner: verbs' object, u4_qp.owner
+ */
+struct u4_qp_init {
+	enum u4_qp_type	type;
+	u32		qpn;
+	bool		kernel;
+	u32		sq_depth;
+	u32		max_sge;
+	u32		max_inline;
+	void		*pd;
+	void		*owner;
+};
+
+/**
+ * struct u4_qp_attr - what modify sets before or with a change of state
+ * @loopback: the destination GID is one of our own
+ * @dest_qpn: RC, UC
+ * @sq_psn: first PSN sent
+ * @rq_psn: first PSN expected
+ * @qkey: UD
+ * @access: remote rights, enum u4_access
+ * @timeout: local ack timeout, 4.096 us << @timeout, 0 is for ever; 0 to 31
+ * @retry_cnt: 0 to 7
+ * @rnr_retry: 0 to 7, 7 is for ever
+ * @min_rnr_timer: IBTA code 0 to 31, told to the peer
+ * @max_rd_atomic: READs and atomics outstanding as requester, up to U4_MAX_RD_ATOMIC
+ * @max_dest_rd_atomic: as responder
+ */
+struct u4_qp_attr {
+	bool	loopback;
+	u32	dest_qpn;
+	u32	sq_psn;
+	u32	rq_psn;
+	u32	qkey;
+	u32	access;
+	u8	timeout;
+	u8	retry_cnt;
+	u8	rnr_retry;
+	u8	min_rnr_timer;
+	u8	max_rd_atomic;
+	u8	max_dest_rd_atomic;
+};
+
+/**
+ * struct u4_rsp - a READ or atomic that the responder answers
+ * @raddr: of the first byte of the message
+ * @result: original value of an atomic
+ * @psn: request's
+ * @rkey: key
+ * @len: bytes of the message
+ * @off: next byte to send
+ * @op: enum u4_op
+ */
+struct u4_rsp {
+	u64	raddr;
+	u64	result;
+	u32	psn;
+	u32	rkey;
+	u32	len;
+	u32	off;
+	u8	op;
+};
+
+/**
+ * struct u4_qp - transport side of a queue pair
+ *
+ * Allocated by u4_qp_create(), freed after a grace period by u4_qp_destroy().
+ * Fields are the transport's; verbs read @owner, @qpn, @type, @state, @attr.
+ */
+struct u4_qp {
+	struct u4_xpdev		*dev;
+	void			*owner;
+	void			*pd;
+	u32			qpn;
+	u8			type;
+	bool			kernel;
+	bool			dead;		/* both locks; no upcalls any more */
+	u8			state;		/* enum u4_qp_state, both locks */
+	struct u4_qp_attr	attr;		/* both locks */
+	u64			serial;		/* unlike the QPN never used again */
+
+	/* requester, under sq_lock */
+	spinlock_t		sq_lock ____cacheline_aligned_in_smp;
+	void			*sq;		/* ring of struct u4_swqe, @sq_stride apart */
+	u32			sq_stride;
+	u32			sq_mask;
+	u32			sq_prod;	/* free-running: next to post */
+	u32			sq_cur;		/* next to send */
+	u32			sq_una;		/* oldest not over */
+	u32			cur_off;	/* next byte of sq_cur's message */
+	u32			una_off;	/* first byte of sq_una's not acknowledged */
+	u32			una_psn;	/* PSN of that segment */
+	u32			next_psn;	/* PSN of the next segment sent */
+	u32			max_psn;	/* highest ever sent, plus one */
+	u32			rd_out;		/* READs and atomics outstanding */
+	u8			retries;
+	u8			rnr_retries;
+	bool			rnr_wait;	/* until rnr_timer */
+	bool			drained;	/* SQD: event sent */
+	struct timer_list	retry_timer;
+	struct hrtimer		rnr_timer;
+	struct u4_waiter	sq_waiter;
+
+	/* responder, under rq_lock */
+	spinlock_t		rq_lock ____cacheline_aligned_in_smp;
+	u32			e_psn;		/* expected */
+	u32			acked_psn;	/* last PSN that an ACK named */
+	bool			ack_due;
+	bool			nak_sent;	/* for e_psn */
+	u8			nak_due;	/* enum u4_op of a NAK to send, or 0 */
+	u8			nak_code;
+	bool			in_msg;		/* within a multi-segment message */
+	bool			have_rwqe;
+	u8			msg_op;
+	u32			msg_len;
+	u32			msg_off;	/* next byte expected */
+	u32			bad_keys;
+	struct u4_rwqe		rwqe;
+	struct u4_rsp		rsp[U4_MAX_RD_ATOMIC];	/* in PSN order */
+	u32			rsp_head;
+	u32			rsp_tail;
+	struct u4_rsp		done[U4_MAX_RD_ATOMIC];	/* atomics, to answer again */
+	u32			done_next;
+	struct u4_waiter	rq_waiter;
+	struct list_head	ack_node;	/* in the rail's batch, see responder.c */
+
+	struct rcu_head		rcu;
+};
+
+struct u4_qp *u4_qp_create(struct u4_xpdev *dev, const struct u4_qp_init *init);
+/* No upcall runs once it has returned. Process context, does not wait for the peer. */
+void u4_qp_destroy(struct u4_qp *qp);
+
+/**
+ * u4_qp_modify() - set attributes and state
+ * @qp: queue pair
+ * @attr: replaces all attributes
+ * @state: new state; verbs have checked that the transition is legal
+ *
+ * RTR starts the responder at @attr->rq_psn, RTS the requester at @attr->sq_psn.
+ * RESET forgets all work without completions; ERR flushes it.
+ */
+void u4_qp_modify(struct u4_qp *qp, const struct u4_qp_attr *attr, enum u4_qp_state state);
+
+/* Flush receives that were posted after the QP went to ERR; any context. */
+void u4_qp_flush_recv(struct u4_qp *qp);
+
+/*
+ * Posting: lock, fill slots, push, run, unlock.
+ *
+ *	u4_sq_lock(qp);
+ *	while (more && (wqe = u4_sq_next(qp))) {
+ *		fill *wqe (zeroed but for sge[] and data[]);
+ *		u4_sq_push(qp);
+ *	}
+ *	u4_sq_run(qp);
+ *	u4_sq_unlock(qp);
+ *
+ * In ERR what is pushed is flushed by u4_sq_run(); before RTS (and in SQD) it waits.
+ */
+static inline void u4_sq_lock(struct u4_qp *qp) { spin_lock_bh(&qp->sq_lock); }
+static inline void u4_sq_unlock(struct u4_qp *qp) { spin_unlock_bh(&qp->sq_lock); }
+struct u4_swqe *u4_sq_next(struct u4_qp *qp);
+void u4_sq_push(struct u4_qp *qp);
+void u4_sq_run(struct u4_qp *qp);
+
+#endif /* U4_TRANSPORT_H */
