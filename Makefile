@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# `make help` lists the targets. Everything that is built once is kept in
+# $USB4RDMA_CACHE (default ~/.cache/usb4rdma).
+
+CACHE := $(or $(USB4RDMA_CACHE),$(HOME)/.cache/usb4rdma)
+VENV := $(CACHE)/venv
+SYSTEM_PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
+PYTHON := $(VENV)/bin/python
+PYTEST := $(PYTHON) -m pytest
+KERNEL ?= 7.2
+KERNELS := 6.12 7.2 7.3
+# What a person wants to add: make test PYTEST_ARGS='-k unplug -x'
+PYTEST_ARGS ?=
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+.PHONY: bootstrap
+bootstrap: ## install what this machine lacks (apt-get, then a Python environment in the cache)
+	@bash .ci/bootstrap
+	@$(MAKE) --no-print-directory venv
+
+.PHONY: venv
+venv: $(VENV)/.requirements
+
+$(VENV)/.requirements: tests/requirements.txt
+	@echo "venv: installing tests/requirements.txt into $(VENV)"
+	@test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --retries 5 -r tests/requirements.txt
+	@cp tests/requirements.txt $@
+
+.PHONY: demo
+demo: bootstrap ## two virtual hosts, one virtual cable, the packages, RDMA between them (KEEP=1 leaves them running)
+	@$(PYTHON) tests/demo/demo.py $(if $(KEEP),--keep)
+
+.PHONY: test
+test: venv ## all tests, units first, then those in virtual machines
+	@$(PYTEST) -v --durations=15 tests/unit tests/integration tests/vm $(PYTEST_ARGS)
+
+.PHONY: test-unit
+test-unit: venv ## the tests that need no virtual machine (under a minute)
+	@$(PYTEST) -q tests/unit tests/integration $(PYTEST_ARGS)
+
+.PHONY: test-vm
+test-vm: venv ## the tests in virtual machines
+	@$(PYTEST) -v --durations=15 tests/vm $(PYTEST_ARGS)
+
+.PHONY: packages
+packages: ## build the Debian packages into dist/
+	@$(SYSTEM_PYTHON) packaging/build_debs.py
+
+.PHONY: driver
+driver: ## build the kernel module (KERNEL=6.12, 7.2 or 7.3) into build/KERNEL/
+	@$(SYSTEM_PYTHON) packaging/build_module.py $(KERNEL)
+
+.PHONY: lint
+lint: venv ## style, types, shell, packages, and the module with W=1 and sparse on each kernel
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check usb4rdmad tests packaging
+	@$(PYTHON) -m mypy
+	@shellcheck .ci/bootstrap .ci/run
+	@for kernel in $(KERNELS); do $(SYSTEM_PYTHON) packaging/build_module.py --strict $$kernel || exit 1; done
+	@$(SYSTEM_PYTHON) packaging/build_debs.py --lint
+
+.PHONY: clean
+clean: ## remove what was built in this tree; the cache stays
+	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find driver \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' -o -name '.*.cmd' \) -delete

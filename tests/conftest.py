@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What holds for all tests: those in virtual machines are marked, and come last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+
+
+def _is_vm(item: pytest.Item) -> bool:
+    return (TESTS / "vm") in item.path.parents
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark by folder, so that no test can forget; the cheap ones tell first what is broken."""
+    for item in items:
+        if _is_vm(item):
+            item.add_marker(pytest.mark.vm)
+    items.sort(key=_is_vm)
