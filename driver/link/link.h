@@ -63,7 +63,7 @@ struct u4_peer {
  * link core guarantees that the upcalls of one rail never run at once.
  */
 struct u4_run {
-	void	*priv[8];
+	u64	priv[16];
 };
 
 /**

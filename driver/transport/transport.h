@@ -272,11 +272,16 @@ extern const char * const u4_xp_counter_names[U4_NUM_COUNTERS];
  * @mrs: key index (key >> 8) to struct u4_mr; read under RCU
  * @next_qpn: where the cyclic search goes on
  * @next_mr: where the cyclic search goes on
+ * @num_qps: QPs that exist
+ * @num_mrs: regions that exist
  * @max_qps: limit of @num_qps
  * @max_mrs: limit of @num_mrs
  * @counters: per CPU
+ * @wq: for @rail_work and the QPs' work
  * @rail_work: maps regions and restarts QPs after a rail came up
- * @acks: QPs that owe an acknowledgement, per rail batch; see responder.c
+ * @map_lock: DMA mappings of regions against rails that come and go; taken before
+ *	nothing else
+ * @mapped: devices that regions are mapped for, under @map_lock
  */
 struct u4_xpdev {
 	struct u4_peer		*peer;
@@ -290,9 +295,10 @@ struct u4_xpdev {
 	u32			max_qps;
 	u32			max_mrs;
 	u64 __percpu		*counters;
+	struct workqueue_struct	*wq;
 	struct work_struct	rail_work;
-	struct mutex		map_lock;	/* DMA mappings of regions against rails that go */
-	struct device		*mapped[U4_MAX_DEVICES_MAPPED];	/* under map_lock */
+	struct mutex		map_lock;
+	struct device		*mapped[U4_MAX_DEVICES_MAPPED];
 };
 
 static inline void u4_xp_count(struct u4_xpdev *dev, enum u4_counter counter, u64 n)
@@ -505,11 +511,12 @@ struct u4_qp {
 	u32			una_psn;	/* PSN of that segment */
 	u32			next_psn;	/* PSN of the next segment sent */
 	u32			max_psn;	/* highest ever sent, plus one */
+	u32			sqd_limit;	/* SQD: where sending stops */
 	u32			rd_out;		/* READs and atomics outstanding */
+	unsigned long		progress;	/* jiffies of the last acknowledgement */
 	u8			retries;
 	u8			rnr_retries;
 	bool			rnr_wait;	/* until rnr_timer */
-	bool			drained;	/* SQD: event sent */
 	struct timer_list	retry_timer;
 	struct hrtimer		rnr_timer;
 	struct u4_waiter	sq_waiter;
@@ -517,11 +524,13 @@ struct u4_qp {
 	/* responder, under rq_lock */
 	spinlock_t		rq_lock ____cacheline_aligned_in_smp;
 	u32			e_psn;		/* expected */
-	u32			acked_psn;	/* last PSN that an ACK named */
+	u32			gap_psn;	/* last PSN seen beyond a gap */
 	bool			ack_due;
+	bool			ack_queued;	/* @ack_next is in use */
 	bool			nak_sent;	/* for e_psn */
-	u8			nak_due;	/* enum u4_op of a NAK to send, or 0 */
+	u8			nak_due;	/* U4_OP_NAK or U4_OP_RNR_NAK to send, or 0 */
 	u8			nak_code;
+	u32			nak_psn;
 	bool			in_msg;		/* within a multi-segment message */
 	bool			have_rwqe;
 	u8			msg_op;
@@ -535,7 +544,10 @@ struct u4_qp {
 	struct u4_rsp		done[U4_MAX_RD_ATOMIC];	/* atomics, to answer again */
 	u32			done_next;
 	struct u4_waiter	rq_waiter;
-	struct list_head	ack_node;	/* in the rail's batch, see responder.c */
+	struct u4_qp		*ack_next;	/* chain of a rail's batch, see rx.c */
+
+	unsigned long		events;		/* bits of enum u4_event, atomic */
+	struct work_struct	work;		/* flushes and tells, without locks */
 
 	struct rcu_head		rcu;
 };

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Between the files of transport/. verbs/ and link/ do not include this.
+ */
+#ifndef U4_TRANSPORT_INTERNAL_H
+#define U4_TRANSPORT_INTERNAL_H
+
+#include "segment.h"
+#include "transport.h"
+
+/* Segments that a requester has sent and not seen acknowledged. */
+#define U4_WINDOW		256
+/* An acknowledgement is asked for at least this often within a message. */
+#define U4_ACK_EVERY		32
+/* Wrong keys before an unreliable QP is shut: it gets no NAK, guessing must cost. */
+#define U4_BAD_KEYS_MAX		64
+
+static inline s32 u4_psn_cmp(u32 a, u32 b)
+{
+	return (s32)((a - b) << 8);
+}
+
+static inline u32 u4_psn_add(u32 psn, u32 n)
+{
+	return (psn + n) & U4_PSN_MASK;
+}
+
+static inline struct u4_swqe *u4_sq_at(struct u4_qp *qp, u32 idx)
+{
+	return qp->sq + (size_t)(idx & qp->sq_mask) * qp->sq_stride;
+}
+
+static inline bool u4_qp_reliable(const struct u4_qp *qp)
+{
+	return qp->type == U4_QPT_RC;
+}
+
+static inline bool u4_qp_datagram(const struct u4_qp *qp)
+{
+	return qp->type == U4_QPT_UD || qp->type == U4_QPT_GSI;
+}
+
+/* Under RCU. */
+static inline struct u4_rail *u4_qp_rail(const struct u4_qp *qp, bool loopback)
+{
+	return loopback ? qp->dev->peer->loop : u4_peer_rail(qp->dev->peer, qp->qpn);
+}
+
+/*
+ * Reserve a burst, or wait for room: -EAGAIN then means that @waiter will be
+ * called. Room that came up between the two is not missed.
+ */
+int u4_burst_get(struct u4_rail *rail, unsigned int nraw, struct u4_burst *burst,
+		 struct u4_waiter *waiter);
+
+/* ---- mr.c ---- */
+struct u4_mr *u4_mr_get(struct u4_xpdev *dev, u32 key);
+static inline void u4_mr_put(struct u4_mr *mr)
+{
+	u4_ref_put(&mr->ref);
+}
+
+/* Does @mr grant @access to @len bytes at @addr to a QP of @pd? */
+bool u4_mr_allows(const struct u4_mr *mr, const void *pd, u32 access, u64 addr, u64 len);
+/* Copy inside a region that allows it; @to_mr says which way. */
+void u4_mr_copy(struct u4_mr *mr, u64 addr, void *buf, u32 len, bool to_mr);
+/* Page and DMA address behind @addr; 0 when the region is not mapped for @dma_dev. */
+bool u4_mr_place(struct u4_mr *mr, u64 addr, struct device *dma_dev, struct page **page,
+		 u32 *offset, dma_addr_t *dma);
+/* 64-bit atomic on @addr, aligned; returns the original value. */
+u64 u4_mr_atomic(struct u4_mr *mr, u64 addr, bool swap, u64 operand, u64 compare);
+void u4_mr_store64(struct u4_mr *mr, u64 addr, const void *value);
+/* The remote key is no longer good; 0, or -EINVAL when @pd may not do that. */
+int u4_mr_invalidate(struct u4_xpdev *dev, const void *pd, u32 key);
+int u4_mr_fast_register(const struct u4_swqe *wqe);
+void u4_mr_map_all(struct u4_xpdev *dev);
+void u4_mr_unmap_all(struct u4_xpdev *dev, struct device *dma_dev);
+
+/* ---- sge.c: local memory of work requests ---- */
+
+/**
+ * u4_sge_copy() - copy between a buffer and a list of SGEs
+ * @qp: whose protection domain counts
+ * @sge: the list
+ * @num_sge: its length
+ * @off: where to start in the list's bytes
+ * @buf: buffer
+ * @len: bytes; the list holds at least @off + @len
+ * @to_sge: write into the memory (needs local write)
+ *
+ * Return: 0 or %-EACCES when a key does not allow it (part may be copied).
+ */
+int u4_sge_copy(struct u4_qp *qp, const struct u4_sge *sge, u32 num_sge, u32 off, void *buf,
+		u32 len, bool to_sge);
+/* Address and contiguous rest at byte @off of the list; false past its end. */
+bool u4_sge_find(const struct u4_sge *sge, u32 num_sge, u32 off, struct u4_sge *rest);
+
+/* ---- emit.c: a region's bytes as the payload of a burst ---- */
+
+/**
+ * u4_emit_region() - let the raw frames of a burst be read from a region
+ * @burst: with plan->nraw raw frames reserved
+ * @seg: the segment, for the raw frames' lengths
+ * @mr: the region, held and checked by the caller; NULL is kernel memory
+ * @addr: address of the first raw byte
+ * @copy: copy even if the region is mapped
+ *
+ * Return: what to give to u4_rail_send() as @ref.
+ */
+struct u4_ref *u4_emit_region(struct u4_burst *burst, const struct u4_seg *seg,
+			      struct u4_mr *mr, u64 addr, bool copy);
+
+/* ---- qp.c ---- */
+struct u4_qp *u4_qp_find(struct u4_xpdev *dev, u32 qpn);
+/* Both need sq_lock or rq_lock; the flush and the event follow in u4_qp.work. */
+void u4_qp_fail(struct u4_qp *qp, enum u4_event event);
+void u4_qp_event(struct u4_qp *qp, enum u4_event event);
+
+/* ---- requester.c ---- */
+void u4_req_init(struct u4_qp *qp);
+void u4_req_stop(struct u4_qp *qp);		/* process; no lock held */
+void u4_req_reset(struct u4_qp *qp, u32 psn);	/* sq_lock */
+void u4_req_flush(struct u4_qp *qp);		/* sq_lock */
+void u4_req_restart(struct u4_qp *qp);		/* sq_lock: send again from the oldest */
+void u4_req_rx(struct u4_qp *qp, const struct u4_seg *seg, bool defer);
+bool u4_req_place(struct u4_qp *qp, const struct u4_seg *seg, u32 off, const void *data, u32 len);
+void u4_req_commit(struct u4_qp *qp, const struct u4_seg *seg, bool ok);
+
+/* ---- responder.c ---- */
+void u4_rsp_init(struct u4_qp *qp);
+void u4_rsp_reset(struct u4_qp *qp);		/* rq_lock */
+void u4_rsp_flush(struct u4_qp *qp);		/* rq_lock */
+void u4_rsp_run(struct u4_qp *qp);		/* rq_lock: send what is due */
+/* A request's first frame; true when its raw frames are to be placed. */
+bool u4_rsp_rx(struct u4_qp *qp, const struct u4_seg *seg);
+bool u4_rsp_place(struct u4_qp *qp, const struct u4_seg *seg, u32 off, const void *data, u32 len);
+void u4_rsp_commit(struct u4_qp *qp, const struct u4_seg *seg, bool ok, bool placed);
+
+/* ---- ud.c ---- */
+bool u4_ud_rx(struct u4_qp *qp, const struct u4_seg *seg);
+void u4_ud_commit(struct u4_qp *qp, const struct u4_seg *seg, bool ok);
+
+/* ---- rx.c ---- */
+/* The QP owes something: u4_rsp_run() will be called when the batch ends. rq_lock */
+void u4_rx_defer(struct u4_rail *rail, struct u4_qp *qp);
+
+#endif /* U4_TRANSPORT_INTERNAL_H */

@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory regions: what a key names, who may touch it, and its DMA addresses.
+ *
+ * A lookup takes a use count and never a lock. u4_mr_destroy() takes the key
+ * away first and then waits for the users, frames in flight among them. Pages
+ * are kept in an array, so that the cost of an access does not depend on where
+ * in the region it lies.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/highmem.h>
+#include <linux/random.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include "internal.h"
+
+/* Frames in flight come back in microseconds; after this the rail is reset. */
+#define U4_MR_BUSY_TIMEOUT	(5 * HZ)
+
+/**
+ * struct u4_mr_map - DMA addresses of a region for one device
+ * @dev: the device
+ * @sgt: what was mapped, for unmapping
+ * @addr: per page of the region
+ */
+struct u4_mr_map {
+	struct device	*dev;
+	struct sg_table	sgt;
+	dma_addr_t	addr[];
+};
+
+static void u4_mr_release(struct u4_ref *ref)
+{
+	complete(&container_of(ref, struct u4_mr, ref)->gone);
+}
+
+struct u4_mr *u4_mr_create(struct u4_xpdev *dev, void *pd, enum u4_mr_type type, u32 max_pages)
+{
+	struct u4_mr *mr;
+	int ret;
+
+	if (atomic_inc_return(&dev->num_mrs) > dev->max_mrs) {
+		ret = -ENOSPC;
+		goto err_count;
+	}
+	ret = -ENOMEM;
+	mr = kzalloc(sizeof(*mr), GFP_KERNEL_ACCOUNT);
+	if (!mr)
+		goto err_count;
+	if (max_pages) {
+		mr->pages = kvcalloc(max_pages, sizeof(*mr->pages), GFP_KERNEL_ACCOUNT);
+		if (!mr->pages)
+			goto err_mr;
+	}
+
+	atomic_set(&mr->ref.frames, 1);
+	mr->ref.release = u4_mr_release;
+	init_completion(&mr->gone);
+	mr->dev = dev;
+	mr->pd = pd;
+	mr->type = type;
+	mr->max_pages = max_pages;
+	mr->state = type == U4_MR_FAST || type == U4_MR_MW ? U4_MR_FREE : U4_MR_INVALID;
+
+	/* An index that nobody can find yet; cyclic, so that a late frame meets no new owner. */
+	ret = xa_alloc_cyclic(&dev->mrs, &mr->index, NULL, XA_LIMIT(1, U4_PSN_MASK),
+			      &dev->next_mr, GFP_KERNEL);
+	if (ret < 0)
+		goto err_pages;
+	mr->key = mr->index << 8 | get_random_u8();
+	return mr;
+
+err_pages:
+	kvfree(mr->pages);
+err_mr:
+	kfree(mr);
+err_count:
+	atomic_dec(&dev->num_mrs);
+	return ERR_PTR(ret);
+}
+
+/* ---- DMA mapping; all under map_lock ---- */
+
+static void u4_mr_map_free(struct u4_mr_map *map)
+{
+	dma_unmap_sgtable(map->dev, &map->sgt, DMA_TO_DEVICE, 0);
+	sg_free_table(&map->sgt);
+	kvfree(map);
+}
+
+/* Best effort: a region without a mapping is copied when it is sent. */
+static void u4_mr_map_device(struct u4_mr *mr, unsigned int slot, struct device *dma_dev)
+{
+	struct sg_dma_page_iter iter;
+	struct u4_mr_map *map;
+	u32 i = 0;
+
+	if (mr->type != U4_MR_USER || !mr->npages || rcu_access_pointer(mr->map[slot]))
+		return;
+	map = kvzalloc(struct_size(map, addr, mr->npages), GFP_KERNEL_ACCOUNT);
+	if (!map)
+		return;
+	map->dev = dma_dev;
+	if (sg_alloc_table_from_pages(&map->sgt, mr->pages, mr->npages, 0,
+				      (unsigned long)mr->npages << PAGE_SHIFT, GFP_KERNEL))
+		goto err_map;
+	if (dma_map_sgtable(dma_dev, &map->sgt, DMA_TO_DEVICE, 0))
+		goto err_table;
+	for_each_sgtable_dma_page(&map->sgt, &iter, 0) {
+		map->addr[i] = sg_page_iter_dma_address(&iter);
+		/* A bounce buffer would send what the page held when it was mapped. */
+		if (dma_need_sync(dma_dev, map->addr[i]))
+			goto err_mapped;
+		if (++i == mr->npages)
+			break;
+	}
+	rcu_assign_pointer(mr->map[slot], map);
+	return;
+
+err_mapped:
+	dma_unmap_sgtable(dma_dev, &map->sgt, DMA_TO_DEVICE, 0);
+err_table:
+	sg_free_table(&map->sgt);
+err_map:
+	kvfree(map);
+}
+
+/*
+ * Map every region for every device that carries an active rail. The rails are
+ * looked at under map_lock: one that is still visible now calls
+ * u4_mr_unmap_all() later, and waits for the lock there.
+ */
+void u4_mr_map_all(struct u4_xpdev *dev)
+{
+	struct device *found[U4_MAX_RAILS];
+	unsigned int i, slot, n = 0;
+	struct u4_rail *rail;
+	unsigned long index;
+	struct u4_mr *mr;
+
+	mutex_lock(&dev->map_lock);
+	rcu_read_lock();
+	for (i = 0; i < U4_MAX_RAILS; i++) {
+		rail = rcu_dereference(dev->peer->rails[i]);
+		if (rail)
+			found[n++] = u4_rail_dma_device(rail);
+	}
+	rcu_read_unlock();
+
+	for (i = 0; i < n; i++) {
+		for (slot = 0; slot < U4_MAX_DEVICES_MAPPED; slot++)
+			if (dev->mapped[slot] == found[i])
+				break;
+		if (slot < U4_MAX_DEVICES_MAPPED)
+			continue;
+		for (slot = 0; slot < U4_MAX_DEVICES_MAPPED; slot++)
+			if (!dev->mapped[slot])
+				break;
+		if (slot == U4_MAX_DEVICES_MAPPED)
+			break;
+		dev->mapped[slot] = found[i];
+		xa_for_each(&dev->mrs, index, mr)
+			u4_mr_map_device(mr, slot, found[i]);
+	}
+	mutex_unlock(&dev->map_lock);
+}
+
+/* A rail of @dma_dev went down: unmap, unless another one still uses the device. */
+void u4_mr_unmap_all(struct u4_xpdev *dev, struct device *dma_dev)
+{
+	struct u4_mr_map *map;
+	struct u4_rail *rail;
+	unsigned long index;
+	struct u4_mr *mr;
+	unsigned int i;
+
+	mutex_lock(&dev->map_lock);
+	rcu_read_lock();
+	for (i = 0; i < U4_MAX_RAILS; i++) {
+		rail = rcu_dereference(dev->peer->rails[i]);
+		if (rail && u4_rail_dma_device(rail) == dma_dev) {
+			rcu_read_unlock();
+			goto unlock;
+		}
+	}
+	rcu_read_unlock();
+
+	for (i = 0; i < U4_MAX_DEVICES_MAPPED; i++)
+		if (dev->mapped[i] == dma_dev)
+			break;
+	if (i == U4_MAX_DEVICES_MAPPED)
+		goto unlock;
+	dev->mapped[i] = NULL;
+	/* Readers run under RCU and on rails of this device, of which none is left. */
+	synchronize_rcu();
+	xa_for_each(&dev->mrs, index, mr) {
+		map = rcu_dereference_protected(mr->map[i], lockdep_is_held(&dev->map_lock));
+		if (!map)
+			continue;
+		RCU_INIT_POINTER(mr->map[i], NULL);
+		u4_mr_map_free(map);
+	}
+unlock:
+	mutex_unlock(&dev->map_lock);
+}
+
+void u4_mr_publish(struct u4_mr *mr)
+{
+	struct u4_xpdev *dev = mr->dev;
+	unsigned int slot;
+
+	if (mr->type == U4_MR_USER || mr->type == U4_MR_DMA)
+		mr->state = U4_MR_VALID;
+	mutex_lock(&dev->map_lock);
+	for (slot = 0; slot < U4_MAX_DEVICES_MAPPED; slot++)
+		if (dev->mapped[slot])
+			u4_mr_map_device(mr, slot, dev->mapped[slot]);
+	/* The entry is reserved, so this allocates nothing. */
+	xa_store(&dev->mrs, mr->index, mr, GFP_KERNEL);
+	mutex_unlock(&dev->map_lock);
+}
+
+int u4_mr_destroy(struct u4_mr *mr)
+{
+	struct u4_xpdev *dev = mr->dev;
+	struct u4_mr_map *map;
+	struct u4_rail *rail;
+	unsigned int i;
+
+	mutex_lock(&dev->map_lock);
+	xa_erase(&dev->mrs, mr->index);
+	mutex_unlock(&dev->map_lock);
+
+	u4_mr_put(mr);
+	while (!wait_for_completion_timeout(&mr->gone, U4_MR_BUSY_TIMEOUT)) {
+		rcu_read_lock();
+		for (i = 0; i < U4_MAX_RAILS; i++) {
+			rail = rcu_dereference(dev->peer->rails[i]);
+			if (rail)
+				u4_rail_reset(rail, "frames in flight did not come back");
+		}
+		rcu_read_unlock();
+	}
+
+	mutex_lock(&dev->map_lock);
+	for (i = 0; i < U4_MAX_DEVICES_MAPPED; i++) {
+		map = rcu_dereference_protected(mr->map[i], lockdep_is_held(&dev->map_lock));
+		if (map)
+			u4_mr_map_free(map);
+	}
+	mutex_unlock(&dev->map_lock);
+	kvfree(mr->pages);
+	atomic_dec(&dev->num_mrs);
+	kfree_rcu(mr, rcu);
+	return 0;
+}
+
+/* ---- lookups and accesses; any context, under RCU or with a use count ---- */
+
+struct u4_mr *u4_mr_get(struct u4_xpdev *dev, u32 key)
+{
+	struct u4_mr *mr;
+
+	rcu_read_lock();
+	mr = xa_load(&dev->mrs, key >> 8);
+	if (mr && (READ_ONCE(mr->key) != key || READ_ONCE(mr->state) != U4_MR_VALID ||
+		   !atomic_inc_not_zero(&mr->ref.frames)))
+		mr = NULL;
+	rcu_read_unlock();
+	return mr;
+}
+
+bool u4_mr_allows(const struct u4_mr *mr, const void *pd, u32 access, u64 addr, u64 len)
+{
+	if (mr->pd != pd || (mr->access & access) != access)
+		return false;
+	if (mr->type == U4_MR_DMA)
+		return !(access & ~U4_ACCESS_LOCAL_WRITE);
+	return addr >= mr->iova && len <= mr->length && addr - mr->iova <= mr->length - len;
+}
+
+void u4_mr_copy(struct u4_mr *mr, u64 addr, void *buf, u32 len, bool to_mr)
+{
+	u64 off;
+
+	if (mr->type == U4_MR_DMA) {
+		void *mem = (void *)(uintptr_t)addr;
+
+		if (to_mr)
+			memcpy(mem, buf, len);
+		else
+			memcpy(buf, mem, len);
+		return;
+	}
+
+	off = addr - mr->iova + mr->offset;
+	while (len) {
+		u32 in_page = off & ~PAGE_MASK;
+		u32 n = min_t(u32, len, PAGE_SIZE - in_page);
+		void *mem = kmap_local_page(mr->pages[off >> PAGE_SHIFT]);
+
+		if (to_mr)
+			memcpy(mem + in_page, buf, n);
+		else
+			memcpy(buf, mem + in_page, n);
+		kunmap_local(mem);
+		off += n;
+		buf += n;
+		len -= n;
+	}
+}
+
+bool u4_mr_place(struct u4_mr *mr, u64 addr, struct device *dma_dev, struct page **page,
+		 u32 *offset, dma_addr_t *dma)
+{
+	struct u4_mr_map *map;
+	unsigned int i;
+	u64 off;
+
+	if (mr->type == U4_MR_DMA)
+		return false;
+	off = addr - mr->iova + mr->offset;
+	*page = mr->pages[off >> PAGE_SHIFT];
+	*offset = off & ~PAGE_MASK;
+	*dma = 0;
+	if (!dma_dev)
+		return true;
+	for (i = 0; i < U4_MAX_DEVICES_MAPPED; i++) {
+		map = rcu_dereference(mr->map[i]);
+		if (map && map->dev == dma_dev) {
+			*dma = map->addr[off >> PAGE_SHIFT] + *offset;
+			return true;
+		}
+	}
+	return false;
+}
+
+u64 u4_mr_atomic(struct u4_mr *mr, u64 addr, bool swap, u64 operand, u64 compare)
+{
+	u64 off = addr - mr->iova + mr->offset;
+	void *mem = kmap_local_page(mr->pages[off >> PAGE_SHIFT]);
+	atomic64_t *word = mem + (off & ~PAGE_MASK);
+	u64 old;
+
+	if (swap)
+		old = atomic64_cmpxchg(word, compare, operand);
+	else
+		old = atomic64_fetch_add(operand, word);
+	kunmap_local(mem);
+	return old;
+}
+
+void u4_mr_store64(struct u4_mr *mr, u64 addr, const void *value)
+{
+	u64 off = addr - mr->iova + mr->offset;
+	void *mem = kmap_local_page(mr->pages[off >> PAGE_SHIFT]);
+	u64 v;
+
+	memcpy(&v, value, sizeof(v));
+	/* Seen whole by the consumer, and after what was written before. */
+	smp_store_release((u64 *)(mem + (off & ~PAGE_MASK)), v);
+	kunmap_local(mem);
+}
+
+int u4_mr_invalidate(struct u4_xpdev *dev, const void *pd, u32 key)
+{
+	struct u4_mr *mr = u4_mr_get(dev, key);
+	int ret = -EINVAL;
+
+	if (!mr)
+		return ret;
+	if (mr->pd == pd && (mr->type == U4_MR_FAST || mr->type == U4_MR_MW)) {
+		WRITE_ONCE(mr->state, U4_MR_FREE);
+		ret = 0;
+	}
+	u4_mr_put(mr);
+	return ret;
+}
+
+int u4_mr_fast_register(const struct u4_swqe *wqe)
+{
+	struct u4_mr *mr = wqe->mr.mr;
+
+	if (mr->type != U4_MR_FAST || mr->state != U4_MR_FREE || wqe->mr.key >> 8 != mr->index)
+		return -EINVAL;
+	mr->access = wqe->mr.access;
+	WRITE_ONCE(mr->key, wqe->mr.key);
+	smp_store_release(&mr->state, U4_MR_VALID);
+	return 0;
+}
