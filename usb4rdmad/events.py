@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Everything that can happen, as data. Time is an event too (TimerFired)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .model import Identity, Interface, KernelLink, Network, Port, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSeen:
+    """The driver has a link, or something about it changed."""
+
+    kernel: KernelLink
+
+
+@dataclass(frozen=True, slots=True)
+class KernelGone:
+    """The link device is gone."""
+
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionUp:
+    """The peer's daemon proved that it holds the key."""
+
+    link: str
+    instance: int
+    public_key: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStalled:
+    """The peer's daemon does not answer; the session keeps trying."""
+
+    link: str
+    instance: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInvalid:
+    """The peer's daemon sent what no honest one sends; the session keeps trying."""
+
+    link: str
+    instance: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    """An authenticated message of the peer's daemon."""
+
+    link: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizeDone:
+    """The driver answered an authorisation; error is an errno, 0 for success."""
+
+    link: str
+    instance: int
+    error: int
+    kernel: KernelLink | None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSurveyed:
+    """What the host's networks look like, the link's own interface apart."""
+
+    link: str
+    used: frozenset[Network]
+    interface: Interface
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The interface was set up, or not (error says why)."""
+
+    link: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortRead:
+    """The RDMA port was read."""
+
+    link: str
+    port: Port
+
+
+@dataclass(frozen=True, slots=True)
+class CodeReady:
+    """Both nonces are known; the humans may compare."""
+
+    link: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonFailed:
+    """The peer broke its commitment or the order of messages."""
+
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """A timer that an order started."""
+
+    link: str
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdminAuthorize:
+    """An administrator lets this link's peer in, and remembers its key."""
+
+    link: str
+    uid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AdminDeauthorize:
+    """An administrator closes this link; it stays closed until authorised again."""
+
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdminReset:
+    """An administrator starts this link anew."""
+
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdminPair:
+    """An administrator begins a comparison of codes."""
+
+    link: str
+    uid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AdminConfirm:
+    """An administrator says that the codes are the same."""
+
+    link: str
+    uid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AdminReject:
+    """An administrator says that the codes differ, or gives up."""
+
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdminForget:
+    """An administrator removes a peer's key and its device."""
+
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class AdminBlock:
+    """An administrator shuts a peer out for good."""
+
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class AdminLabel:
+    """An administrator names a peer."""
+
+    identity: Identity
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsChanged:
+    """The configuration was read again."""
+
+    settings: Settings
+
+
+Event = (
+    KernelSeen
+    | KernelGone
+    | SessionUp
+    | SessionStalled
+    | SessionInvalid
+    | MessageReceived
+    | AuthorizeDone
+    | NetworkSurveyed
+    | Configured
+    | PortRead
+    | CodeReady
+    | ComparisonFailed
+    | TimerFired
+    | AdminAuthorize
+    | AdminDeauthorize
+    | AdminReset
+    | AdminPair
+    | AdminConfirm
+    | AdminReject
+    | AdminForget
+    | AdminBlock
+    | AdminLabel
+    | SettingsChanged
+)

@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The state machine of all links: (state, event, now) -> (state, orders). Pure.
+
+No I/O, no clock, no asyncio. An event that makes no sense in a link's state is
+ignored; one of an administrator that cannot be done raises a Usb4RdmaError and
+changes nothing. docs/daemon.md has the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from . import agreement, comparison, events, messages
+from .errors import BadState, MessageInvalid, NoSuchLink, NoSuchPeer
+from .model import (
+    KernelLink,
+    KernelState,
+    Link,
+    LinkState,
+    Peer,
+    Reason,
+    Setup,
+    State,
+    Trust,
+    fingerprint,
+)
+from .orders import (
+    Authorize,
+    CompareInput,
+    Deauthorize,
+    ForgetPeer,
+    Order,
+    ReadPort,
+    StartSession,
+    StartTimer,
+    StopTimer,
+)
+from .policy import Verdict, decide, may_adopt
+from .step import TIMERS, Step
+
+RETRY_MAX = 60.0
+EALREADY, ESTALE = 114, 116
+LABEL_MAX = 64
+
+
+def step(state: State, event: events.Event, now: int) -> tuple[State, list[Order]]:
+    """One event at the wall-clock time `now` (microseconds)."""
+    work = Step(state, event, now)
+    if isinstance(event, events.KernelSeen):
+        _kernel(work, event.kernel)
+    elif isinstance(event, events.SettingsChanged):
+        _settings(work, event)
+    elif isinstance(event, (events.AdminForget, events.AdminBlock, events.AdminLabel)):
+        _peer(work, event)
+    else:
+        link = work.links.get(event.link)
+        if link is not None:
+            _link(work, link, event)
+        elif type(event).__name__.startswith("Admin"):
+            raise NoSuchLink(f"no link {event.link}")
+    return work.result(), work.orders
+
+
+# Events of one link
+
+
+def _link(work: Step, link: Link, event: events.Event) -> None:
+    match event:
+        case events.KernelGone():
+            _gone(work, link)
+        case events.SessionUp():
+            _session_up(work, link, event)
+        case events.SessionStalled() | events.SessionInvalid():
+            if link.state is LinkState.HANDSHAKING and event.instance == link.kernel.instance:
+                stalled = isinstance(event, events.SessionStalled)
+                reason = Reason.PEER_SILENT if stalled else Reason.PEER_INVALID
+                work.move(link, LinkState.HANDSHAKING, reason)
+        case events.MessageReceived():
+            if link.secured:
+                _message(work, link, event.body)
+        case events.AuthorizeDone():
+            _authorize_done(work, link, event)
+        case events.NetworkSurveyed():
+            agreement.surveyed(work, link, event)
+        case events.Configured():
+            agreement.configured(work, link, event)
+        case events.PortRead():
+            agreement.port_read(work, link, event)
+        case events.CodeReady():
+            comparison.code_ready(work, link, event)
+        case events.ComparisonFailed():
+            comparison.ended(work, link, Reason.PAIRING_MISMATCH, tell=True)
+        case events.TimerFired():
+            _timer(work, link, event.purpose)
+        case _:
+            _admin(work, link, event)
+
+
+def _kernel(work: Step, kernel: KernelLink) -> None:
+    link = work.links.get(kernel.name)
+    first = link is None
+    if link is None:
+        link = work.put(Link(kernel.name, kernel, since=work.now))
+        work.report("link-discovered", link)
+    fresh = first or kernel.instance != link.kernel.instance
+    link = work.put(replace(link, kernel=kernel))
+    if kernel.state is KernelState.INCOMPATIBLE:
+        link = work.end_session(link)
+        work.move(link, LinkState.INCOMPATIBLE, Reason.PROTOCOL_VERSION)
+    elif not kernel.ready:
+        if not fresh and link.state is LinkState.DISCOVERED:
+            return
+        link = _clear(work, link)
+        work.move(link, LinkState.DISCOVERED, Reason.KERNEL_HANDSHAKE)
+    elif fresh or link.state in (LinkState.DISCOVERED, LinkState.INCOMPATIBLE):
+        _instance(work, _clear(work, link) if not first else link, first)
+    elif kernel.authorized and not link.authorized:
+        work.order(Deauthorize(link.name))
+    elif not kernel.authorized and link.authorized and link.state is not LinkState.AUTHORIZING:
+        work.move(link, LinkState.WAITING_APPROVAL, Reason.DEAUTHORIZED)
+    elif link.authorized:
+        _refresh(work, link)
+
+
+def _clear(work: Step, link: Link) -> Link:
+    """Forget what belonged to the old instance."""
+    link = work.end_session(link)
+    link = replace(link, identity=b"", failures=0, setup=Setup())
+    return work.put(link)
+
+
+def _refresh(work: Step, link: Link) -> None:
+    """Something about an open link changed: look at its port again."""
+    if link.setup.plan is None and link.kernel.netdev and link.state is not LinkState.AUTHORIZING:
+        agreement.survey(work, link)
+    if link.kernel.ibdev:
+        work.order(ReadPort(link.name, link.kernel.ibdev))
+    agreement.settle(work, link)
+
+
+def _instance(work: Step, link: Link, first: bool) -> None:
+    """The kernels know each other in a new instance: authenticate the daemons.
+
+    A link that the kernel has open when we first see it was opened by an
+    earlier run of this daemon; it is taken over as it is, if its peer may be
+    here at all. The session then proves the key again, behind its back.
+    """
+    kernel = link.kernel
+    work.order(StartSession(kernel))
+    if kernel.authorized and first and may_adopt(work.settings.policy, work.peers, kernel.peer):
+        link = replace(link, identity=kernel.peer)
+        link = work.move(link, LinkState.CONFIGURING, Reason.NONE)
+        work.report("link-adopted", link)
+        agreement.begin(work, link)
+        return
+    if kernel.authorized:
+        work.order(Deauthorize(link.name))
+    work.move(link, LinkState.HANDSHAKING)
+
+
+def _gone(work: Step, link: Link) -> None:
+    work.end_session(link)
+    work.order(*(StopTimer(link.name, purpose) for purpose in TIMERS))
+    work.report("link-gone", link)
+    _seen(work, link)
+    del work.links[link.name]
+
+
+def _seen(work: Step, link: Link) -> None:
+    peer = work.peers.get(link.identity)
+    if peer is not None and link.secured:
+        work.save(replace(peer, last_seen=work.now))
+
+
+def _session_up(work: Step, link: Link, event: events.SessionUp) -> None:
+    if event.instance != link.kernel.instance:
+        return
+    identity = fingerprint(event.public_key)
+    if link.authorized and identity != link.identity:
+        # The link was open as somebody else: close it before anything more.
+        link = work.move(link, LinkState.BLOCKED, Reason.KEY_CHANGED)
+    closed = link.state in (LinkState.BLOCKED, LinkState.WAITING_APPROVAL)
+    kept = closed and link.reason in (Reason.DEAUTHORIZED, Reason.KEY_CHANGED)
+    link = work.put(
+        replace(
+            link,
+            identity=identity,
+            public_key=event.public_key,
+            peer_name=event.name,
+            secured=True,
+        )
+    )
+    if kept:
+        return
+    if link.authorized:
+        verdict, reason = decide(
+            work.settings.policy, work.peers, work.identity, identity, event.name
+        )
+        if verdict is Verdict.PIN:
+            comparison.pin(work, link, Trust.TOFU, 0)
+        elif verdict is not Verdict.ADMIT:
+            _judge(work, link)
+            return
+        work.send(link, messages.Admitted())
+        agreement.survey(work, link)
+        return
+    _judge(work, link)
+
+
+def _judge(work: Step, link: Link) -> None:
+    """The peer proved its key: apply the policy."""
+    verdict, reason = decide(
+        work.settings.policy, work.peers, work.identity, link.identity, link.peer_name
+    )
+    if verdict is Verdict.PIN:
+        if reason is Reason.KEY_CHANGED:
+            work.report("key-changed", link)
+        comparison.pin(work, link, Trust.TOFU, 0)
+    if verdict in (Verdict.ADMIT, Verdict.PIN):
+        _admit(work, link)
+    elif verdict is Verdict.ASK:
+        work.move(link, LinkState.WAITING_APPROVAL, reason)
+    else:
+        work.send(link, messages.Refused())
+        if reason is Reason.KEY_CHANGED:
+            work.report("key-changed", link)
+        work.move(link, LinkState.BLOCKED, reason)
+
+
+def _admit(work: Step, link: Link) -> None:
+    peer = work.peers.get(link.identity)
+    if peer is not None and link.peer_name and peer.name != link.peer_name:
+        work.save(replace(peer, name=link.peer_name))
+    link = work.move(link, LinkState.AUTHORIZING)
+    work.order(Authorize(link.kernel, link.identity))
+    work.send(link, messages.Admitted())
+
+
+def _authorize_done(work: Step, link: Link, event: events.AuthorizeDone) -> None:
+    if link.state is not LinkState.AUTHORIZING or event.instance != link.kernel.instance:
+        return
+    if event.kernel is not None and event.kernel.instance == link.kernel.instance:
+        link = work.put(replace(link, kernel=event.kernel))
+    if event.error in (0, EALREADY):
+        link = work.move(link, LinkState.CONFIGURING)
+        work.order(StopTimer(link.name, "retry"))
+        link = work.put(replace(link, failures=0))
+        agreement.begin(work, link)
+        agreement.settle(work, work.links[link.name])
+    elif event.error == ESTALE:
+        # The kernel is at a newer instance, of which we shall hear.
+        work.move(link, LinkState.HANDSHAKING)
+    else:
+        delay = min(RETRY_MAX, 2.0 ** min(link.failures, 6))
+        link = replace(link, failures=link.failures + 1)
+        work.order(StartTimer(link.name, "retry", delay))
+        work.report("authorize-failed", link, errno=str(event.error))
+        work.move(link, LinkState.FAILED, Reason.AUTHORIZE_FAILED)
+
+
+def _message(work: Step, link: Link, body: bytes) -> None:
+    try:
+        message = messages.decode(body)
+    except MessageInvalid as error:
+        work.report("message-invalid", link, error=error.message)
+        return
+    match message:
+        case messages.Propose():
+            agreement.proposed(work, link, message)
+        case messages.Accept():
+            agreement.accepted(work, link, message)
+        case messages.Clash():
+            agreement.clashed(work, link, message)
+        case messages.Renew():
+            agreement.agree_again(work, link)
+        case messages.PairRequest():
+            comparison.requested_there(work, link)
+        case messages.Comparison():
+            if link.pairing is not None:
+                work.order(CompareInput(link.name, message.body))
+        case messages.Confirm() | messages.Admitted():
+            if isinstance(message, messages.Admitted) and link.pairing is None:
+                return
+            link = comparison.confirmed_there(work, link)
+            if link.state is LinkState.PAIRING and comparison.is_complete(link):
+                _admit(work, link)
+        case messages.Reject():
+            comparison.ended(work, link, Reason.PAIRING_REJECTED, tell=False)
+        case messages.Refused():
+            if link.state is LinkState.WAITING_APPROVAL:
+                work.move(link, link.state, Reason.PEER_REFUSED)
+        case None:
+            pass
+
+
+def _timer(work: Step, link: Link, purpose: str) -> None:
+    if purpose == "agree":
+        agreement.agree_again(work, link)
+    elif purpose == "port" and link.authorized and link.kernel.ibdev:
+        work.order(ReadPort(link.name, link.kernel.ibdev))
+    elif purpose == "retry" and link.state is LinkState.FAILED and link.secured:
+        _judge(work, link)
+    elif purpose == "pairing":
+        comparison.ended(work, link, Reason.PAIRING_TIMEOUT, tell=True)
+    elif purpose == "confirm":
+        comparison.resend(work, link)
+
+
+# What administrators do
+
+
+def _admin(work: Step, link: Link, event: events.Event) -> None:
+    match event:
+        case events.AdminAuthorize():
+            if link.authorized:
+                return
+            if not link.secured or link.state is LinkState.INCOMPATIBLE:
+                raise BadState(
+                    f"{link.kernel.place} is {link.state.value}: its peer has not proved a key",
+                    "usb4rdmad must run on the other host too",
+                )
+            if link.identity == work.identity:
+                raise BadState(f"{link.kernel.place} leads to a host with our own key")
+            comparison.pin(work, link, Trust.MANUAL, event.uid)
+            _admit(work, link)
+        case events.AdminDeauthorize():
+            work.move(link, LinkState.WAITING_APPROVAL, Reason.DEAUTHORIZED)
+        case events.AdminReset():
+            link = _clear(work, link)
+            if link.kernel.ready:
+                work.move(link, LinkState.HANDSHAKING)
+                work.order(StartSession(link.kernel))
+        case events.AdminPair():
+            comparison.requested_here(work, link, event.uid)
+        case events.AdminConfirm():
+            link = comparison.confirmed_here(work, link, event.uid)
+            if comparison.is_complete(link):
+                _admit(work, link)
+        case events.AdminReject():
+            if link.state is not LinkState.PAIRING:
+                raise BadState(f"{link.kernel.place} is not being paired")
+            comparison.ended(work, link, Reason.PAIRING_REJECTED, tell=True)
+
+
+def _peer(
+    work: Step, event: events.AdminForget | events.AdminBlock | events.AdminLabel
+) -> None:
+    peer = work.peers.get(event.identity)
+    if peer is None:
+        raise NoSuchPeer(f"no peer {event.identity.hex()[:16]}")
+    if isinstance(event, events.AdminLabel):
+        if len(event.label) > LABEL_MAX or not event.label.isprintable():
+            raise BadState(f"a label has up to {LABEL_MAX} printable characters")
+        work.save(replace(peer, label=event.label))
+        return
+    links = work.links_of(event.identity)
+    if isinstance(event, events.AdminBlock):
+        work.save(replace(peer, trust=Trust.BLOCKED))
+        for link in links:
+            work.send(link, messages.Refused())
+            work.move(link, LinkState.BLOCKED, Reason.PEER_BLOCKED)
+        return
+    for link in links:
+        work.move(link, LinkState.WAITING_APPROVAL, Reason.DEAUTHORIZED)
+    del work.peers[peer.identity]
+    work.order(ForgetPeer(peer.identity))
+    _report_forgotten(work, peer)
+
+
+def _report_forgotten(work: Step, peer: Peer) -> None:
+    work.report("peer-forgotten", None, identity=peer.identity.hex(), name=peer.name)
+
+
+def _settings(work: Step, event: events.SettingsChanged) -> None:
+    old, work.settings = work.settings, event.settings
+    for link in list(work.links.values()):
+        if link.state in (LinkState.WAITING_APPROVAL, LinkState.BLOCKED) and link.secured:
+            if link.reason in (Reason.UNKNOWN_PEER, Reason.POLICY_OFF, Reason.KEY_CHANGED):
+                _judge(work, link)
+        elif link.authorized and old != event.settings and link.secured:
+            work.send(link, messages.Renew())
+            agreement.agree_again(work, link)

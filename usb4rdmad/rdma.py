@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""RDMA devices as sysfs shows them: port state, GIDs, counters. Read only.
+
+pyverbs is not needed for this, and an open verbs context would hold up the
+removal of a device.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address
+from pathlib import Path
+
+from .model import Port
+
+GIDS_MAX = 256
+
+_NET = {
+    "RxBytes": "rx_bytes",
+    "TxBytes": "tx_bytes",
+    "RxPackets": "rx_packets",
+    "TxPackets": "tx_packets",
+}
+
+
+class SysfsRdma:
+    """Reads below `sysfs`."""
+
+    def __init__(self, sysfs: Path = Path("/sys")) -> None:
+        self._infiniband = sysfs / "class" / "infiniband"
+        self._net = sysfs / "class" / "net"
+
+    def port(self, ibdev: str) -> Port:
+        """Port 1; an empty Port when the device is not there."""
+        base = self._infiniband / ibdev / "ports" / "1"
+        active = _read(base / "state").startswith("4:")
+        gids: list[tuple[int, str, str]] = []
+        try:
+            names = sorted((int(p.name) for p in (base / "gids").iterdir()))[:GIDS_MAX]
+        except (OSError, ValueError):
+            return Port()
+        for index in names:
+            try:
+                gid = IPv6Address(_read(base / "gids" / str(index)))
+            except ValueError:
+                continue
+            if int(gid) == 0:
+                continue
+            kind = _read(base / "gid_attrs" / "types" / str(index))
+            gids.append((index, gid.exploded, kind))
+        return Port(active, tuple(gids))
+
+    def counters(self, ibdev: str, netdev: str) -> dict[str, int]:
+        """Bytes and packets of the interface, and the device's hardware counters."""
+        found = {
+            name: _count(self._net / netdev / "statistics" / file) for name, file in _NET.items()
+        }
+        folder = self._infiniband / ibdev / "ports" / "1" / "hw_counters"
+        try:
+            files = sorted(folder.iterdir())
+        except OSError:
+            files = []
+        for path in files:
+            if path.name != "lifespan":
+                found[path.name] = _count(path)
+        return found
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("ascii", "replace").strip()
+    except OSError:
+        return ""
+
+
+def _count(path: Path) -> int:
+    try:
+        return max(0, int(_read(path)))
+    except ValueError:
+        return 0
