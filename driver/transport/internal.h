@@ -112,8 +112,8 @@ struct u4_ref *u4_emit_region(struct u4_burst *burst, const struct u4_seg *seg,
 
 /* ---- qp.c ---- */
 struct u4_qp *u4_qp_find(struct u4_xpdev *dev, u32 qpn);
-/* Both need sq_lock or rq_lock; the flush and the event follow in u4_qp.work. */
-void u4_qp_fail(struct u4_qp *qp, enum u4_event event);
+/* Both need sq_lock or rq_lock; the flushes and the event follow in u4_qp.work. */
+void u4_qp_fail(struct u4_qp *qp);
 void u4_qp_event(struct u4_qp *qp, enum u4_event event);
 
 /* ---- requester.c ---- */
@@ -131,12 +131,17 @@ void u4_rsp_init(struct u4_qp *qp);
 void u4_rsp_reset(struct u4_qp *qp);		/* rq_lock */
 void u4_rsp_flush(struct u4_qp *qp);		/* rq_lock */
 void u4_rsp_run(struct u4_qp *qp);		/* rq_lock: send what is due */
-/* A request's first frame; true when its raw frames are to be placed. */
+/*
+ * A request's header frame, under rq_lock. True: it is the one expected, and its
+ * raw frames (if any) are to be placed; then u4_rsp_commit() follows.
+ */
 bool u4_rsp_rx(struct u4_qp *qp, const struct u4_seg *seg);
-bool u4_rsp_place(struct u4_qp *qp, const struct u4_seg *seg, u32 off, const void *data, u32 len);
-void u4_rsp_commit(struct u4_qp *qp, const struct u4_seg *seg, bool ok, bool placed);
+/* 0, or the enum u4_nak code plus 1 that the commit will answer with. */
+int u4_rsp_place(struct u4_qp *qp, const struct u4_seg *seg, u32 off, const void *data, u32 len);
+/* All of the request arrived (@ok) or not; @error is what u4_rsp_place() said. */
+void u4_rsp_commit(struct u4_qp *qp, const struct u4_seg *seg, bool ok, int error);
 
-/* ---- ud.c ---- */
+/* ---- ud.c; both and the placing in between under rq_lock ---- */
 bool u4_ud_rx(struct u4_qp *qp, const struct u4_seg *seg);
 void u4_ud_commit(struct u4_qp *qp, const struct u4_seg *seg, bool ok);
 
