@@ -111,6 +111,14 @@ static void u4_req_fail(struct u4_qp *qp, enum u4_status status)
 	u4_req_flush(qp);
 }
 
+void u4_req_abort(struct u4_qp *qp)
+{
+	if (qp->sq_una != qp->sq_prod)
+		u4_req_fail(qp, U4_RETRY_EXC_ERR);
+	else
+		u4_qp_fail(qp);
+}
+
 static void u4_req_go_back(struct u4_qp *qp)
 {
 	u4_xp_count(qp->dev, U4_CNT_RETRIES, 1);

@@ -461,6 +461,8 @@ static void u4_rsp_duplicate(struct u4_qp *qp, const struct u4_seg *seg)
 		break;
 	}
 	qp->ack_due = true;
+	if (qp->nak_due)
+		qp->nak_psn = seg->psn;
 }
 
 static void u4_rsp_gap(struct u4_qp *qp, const struct u4_seg *seg)

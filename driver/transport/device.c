@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The transport of one peer as a whole: its tables, its counters, and what
+ * happens to all QPs when a rail comes or goes.
+ */
+#include <linux/percpu.h>
+#include <linux/random.h>
+
+#include "internal.h"
+
+const char * const u4_xp_counter_names[U4_NUM_COUNTERS] = {
+	[U4_CNT_TX_SEGMENTS]	= "tx_segments",
+	[U4_CNT_TX_BYTES]	= "tx_bytes",
+	[U4_CNT_RX_SEGMENTS]	= "rx_segments",
+	[U4_CNT_RX_BYTES]	= "rx_bytes",
+	[U4_CNT_TX_ACKS]	= "tx_acks",
+	[U4_CNT_RX_ACKS]	= "rx_acks",
+	[U4_CNT_TX_NAK_SEQ]	= "tx_naks",
+	[U4_CNT_RX_NAK_SEQ]	= "rx_naks_sequence",
+	[U4_CNT_TX_RNR]		= "tx_rnr_naks",
+	[U4_CNT_RX_RNR]		= "rx_rnr_naks",
+	[U4_CNT_RETRIES]	= "retries",
+	[U4_CNT_TIMEOUTS]	= "timeouts",
+	[U4_CNT_RETRY_EXCEEDED]	= "retry_exceeded",
+	[U4_CNT_RX_DUPLICATES]	= "rx_duplicates",
+	[U4_CNT_RX_OUT_OF_ORDER] = "rx_out_of_order",
+	[U4_CNT_RX_MALFORMED]	= "rx_malformed",
+	[U4_CNT_RX_NO_QP]	= "rx_no_qp",
+	[U4_CNT_RX_BAD_KEY]	= "rx_bad_key",
+	[U4_CNT_RX_QKEY]	= "rx_bad_qkey",
+	[U4_CNT_RUNS_LOST]	= "runs_lost",
+	[U4_CNT_RX_LOSS]	= "rx_losses",
+};
+
+u64 u4_xp_counter(struct u4_xpdev *dev, enum u4_counter counter)
+{
+	u64 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += per_cpu_ptr(dev->counters, (unsigned int)cpu)[counter];
+	return sum;
+}
+
+static void u4_xpdev_rail_work(struct work_struct *work)
+{
+	struct u4_xpdev *dev = container_of(work, struct u4_xpdev, rail_work);
+	unsigned long index;
+	struct u4_qp *qp;
+
+	u4_mr_map_all(dev);
+
+	/* What was lost with the cable is sent again now, not when a timer says so. */
+	rcu_read_lock();
+	xa_for_each(&dev->qps, index, qp) {
+		spin_lock_bh(&qp->rq_lock);
+		if (!qp->dead)
+			u4_rsp_run(qp);
+		spin_unlock_bh(&qp->rq_lock);
+		u4_sq_lock(qp);
+		if (!qp->dead && !u4_qp_datagram(qp) && !qp->attr.loopback)
+			u4_req_restart(qp);
+		u4_sq_unlock(qp);
+	}
+	rcu_read_unlock();
+}
+
+int u4_xpdev_init(struct u4_xpdev *dev, struct u4_peer *peer, const struct u4_xp_ops *ops,
+		  u32 max_qps, u32 max_mrs)
+{
+	dev->peer = peer;
+	dev->ops = ops;
+	dev->max_qps = max_qps;
+	dev->max_mrs = max_mrs;
+	xa_init_flags(&dev->qps, XA_FLAGS_ALLOC);
+	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC1);
+	/* Cyclic from a random start: a late frame does not meet a new owner. */
+	dev->next_qpn = U4_QPN_FIRST + get_random_u32_below(U4_QPN_MULTICAST - U4_QPN_FIRST);
+	dev->next_mr = 1 + get_random_u32_below(U4_PSN_MASK - 1);
+	atomic_set(&dev->num_qps, 0);
+	atomic_set(&dev->num_mrs, 0);
+	memset(dev->mapped, 0, sizeof(dev->mapped));
+	mutex_init(&dev->map_lock);
+	INIT_WORK(&dev->rail_work, u4_xpdev_rail_work);
+
+	dev->counters = __alloc_percpu(U4_NUM_COUNTERS * sizeof(u64), sizeof(u64));
+	if (!dev->counters)
+		return -ENOMEM;
+	dev->wq = alloc_workqueue("u4_xp%d", WQ_UNBOUND | WQ_MEM_RECLAIM, 0, peer->index);
+	if (!dev->wq) {
+		free_percpu(dev->counters);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void u4_xpdev_cleanup(struct u4_xpdev *dev)
+{
+	cancel_work_sync(&dev->rail_work);
+	destroy_workqueue(dev->wq);
+	free_percpu(dev->counters);
+	xa_destroy(&dev->qps);
+	xa_destroy(&dev->mrs);
+	mutex_destroy(&dev->map_lock);
+}
+
+/* End every QP that @remote_only (connected with the peer) or all of them. */
+static void u4_xpdev_end(struct u4_xpdev *dev, bool remote_only)
+{
+	unsigned long index;
+	struct u4_qp *qp;
+
+	rcu_read_lock();
+	xa_for_each(&dev->qps, index, qp) {
+		u4_sq_lock(qp);
+		if (!qp->dead && qp->state >= U4_QPS_RTR &&
+		    (!remote_only || (!u4_qp_datagram(qp) && !qp->attr.loopback)))
+			u4_req_abort(qp);
+		u4_sq_unlock(qp);
+	}
+	rcu_read_unlock();
+	flush_workqueue(dev->wq);
+}
+
+void u4_xpdev_peer_reset(struct u4_xpdev *dev)
+{
+	u4_xpdev_end(dev, true);
+}
+
+void u4_xpdev_shutdown(struct u4_xpdev *dev)
+{
+	u4_xpdev_end(dev, false);
+}
+
+void u4_xp_rail_up(struct u4_peer *peer, struct u4_rail *rail)
+{
+	struct u4_xpdev *dev = peer->client;
+
+	if (dev)
+		queue_work(dev->wq, &dev->rail_work);
+}
+
+void u4_xp_rail_down(struct u4_peer *peer, struct u4_rail *rail)
+{
+	struct u4_xpdev *dev = peer->client;
+	struct device *dma_dev = u4_rail_dma_device(rail);
+
+	if (dev && dma_dev)
+		u4_mr_unmap_all(dev, dma_dev);
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The life of a queue pair: making, modifying, failing, destroying.
+ *
+ * A QP is found under RCU by its number. u4_qp_destroy() takes it out of the
+ * table and marks it dead under both locks; whoever found it before sees the mark
+ * when it has the lock. So destroying waits for nobody, least of all the peer.
+ */
+#include <linux/atomic.h>
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "internal.h"
+
+static atomic64_t u4_qp_serial = ATOMIC64_INIT(0);
+
+/* Flushes and events that could not be done under the lock where they arose. */
+static void u4_qp_work(struct work_struct *work)
+{
+	struct u4_qp *qp = container_of(work, struct u4_qp, work);
+	unsigned int event;
+
+	spin_lock_bh(&qp->rq_lock);
+	if (!qp->dead && qp->state == U4_QPS_ERR)
+		u4_rsp_flush(qp);
+	spin_unlock_bh(&qp->rq_lock);
+
+	u4_sq_lock(qp);
+	if (!qp->dead && qp->state == U4_QPS_ERR)
+		u4_req_flush(qp);
+	u4_sq_unlock(qp);
+
+	for (event = 0; event <= U4_EV_LAST_WQE; event++)
+		if (test_and_clear_bit(event, &qp->events))
+			qp->dev->ops->event(qp, event);
+}
+
+void u4_qp_event(struct u4_qp *qp, enum u4_event event)
+{
+	set_bit(event, &qp->events);
+	queue_work(qp->dev->wq, &qp->work);
+}
+
+void u4_qp_fail(struct u4_qp *qp)
+{
+	if (qp->state == U4_QPS_ERR)
+		return;
+	WRITE_ONCE(qp->state, U4_QPS_ERR);
+	u4_qp_event(qp, U4_EV_LAST_WQE);
+}
+
+struct u4_qp *u4_qp_find(struct u4_xpdev *dev, u32 qpn)
+{
+	return xa_load(&dev->qps, qpn);
+}
+
+struct u4_qp *u4_qp_create(struct u4_xpdev *dev, const struct u4_qp_init *init)
+{
+	size_t tail = max(init->max_sge * sizeof(struct u4_sge), (size_t)init->max_inline);
+	struct u4_qp *qp;
+	u32 depth;
+	int ret;
+
+	if (!init->sq_depth || init->sq_depth > 32768 || init->max_sge > U4_MAX_SGE ||
+	    init->max_inline > U4_MAX_INLINE)
+		return ERR_PTR(-EINVAL);
+	if (atomic_inc_return(&dev->num_qps) > dev->max_qps) {
+		ret = -ENOSPC;
+		goto err_count;
+	}
+	ret = -ENOMEM;
+	qp = kzalloc(sizeof(*qp), GFP_KERNEL_ACCOUNT);
+	if (!qp)
+		goto err_count;
+
+	qp->dev = dev;
+	qp->owner = init->owner;
+	qp->pd = init->pd;
+	qp->type = init->type;
+	qp->kernel = init->kernel;
+	qp->serial = atomic64_inc_return(&u4_qp_serial);
+	INIT_WORK(&qp->work, u4_qp_work);
+	u4_req_init(qp);
+	u4_rsp_init(qp);
+
+	depth = roundup_pow_of_two(init->sq_depth);
+	qp->sq_mask = depth - 1;
+	qp->sq_stride = ALIGN(sizeof(struct u4_swqe) + tail, 64);
+	qp->sq = kvzalloc(array_size(depth, qp->sq_stride), GFP_KERNEL_ACCOUNT);
+	if (!qp->sq)
+		goto err_qp;
+
+	if (init->qpn) {
+		qp->qpn = init->qpn;
+		ret = xa_insert(&dev->qps, qp->qpn, qp, GFP_KERNEL);
+	} else {
+		/* Known before anyone can find it: the number is part of what frames carry. */
+		ret = xa_alloc_cyclic(&dev->qps, &qp->qpn, NULL,
+				      XA_LIMIT(U4_QPN_FIRST, U4_QPN_MULTICAST - 1),
+				      &dev->next_qpn, GFP_KERNEL);
+		if (ret >= 0)
+			ret = xa_err(xa_store(&dev->qps, qp->qpn, qp, GFP_KERNEL));
+	}
+	if (ret < 0)
+		goto err_sq;
+	return qp;
+
+err_sq:
+	kvfree(qp->sq);
+err_qp:
+	kfree(qp);
+err_count:
+	atomic_dec(&dev->num_qps);
+	return ERR_PTR(ret);
+}
+
+void u4_qp_destroy(struct u4_qp *qp)
+{
+	struct u4_xpdev *dev = qp->dev;
+
+	xa_erase(&dev->qps, qp->qpn);
+
+	spin_lock_bh(&qp->rq_lock);
+	spin_lock(&qp->sq_lock);
+	qp->dead = true;
+	WRITE_ONCE(qp->state, U4_QPS_RESET);
+	spin_unlock(&qp->sq_lock);
+	spin_unlock_bh(&qp->rq_lock);
+
+	u4_req_stop(qp);
+	u4_rail_unwait(&qp->rq_waiter);
+	cancel_work_sync(&qp->work);
+	kvfree(qp->sq);
+	kfree_rcu(qp, rcu);
+	atomic_dec(&dev->num_qps);
+}
+
+void u4_qp_modify(struct u4_qp *qp, const struct u4_qp_attr *attr, enum u4_qp_state state)
+{
+	enum u4_qp_state old;
+
+	spin_lock_bh(&qp->rq_lock);
+	spin_lock(&qp->sq_lock);
+	old = qp->state;
+	qp->attr = *attr;
+	switch (state) {
+	case U4_QPS_RESET:
+		u4_req_reset(qp, 0);
+		u4_rsp_reset(qp);
+		break;
+	case U4_QPS_RTR:
+		if (old != U4_QPS_RTR)
+			u4_rsp_reset(qp);
+		break;
+	case U4_QPS_RTS:
+		if (old == U4_QPS_RTR) {
+			/* What was posted early keeps its place; only the numbers start here. */
+			qp->una_psn = attr->sq_psn;
+			qp->next_psn = attr->sq_psn;
+			qp->max_psn = attr->sq_psn;
+		}
+		break;
+	case U4_QPS_SQD:
+		qp->sqd_limit = qp->cur_off ? qp->sq_cur + 1 : qp->sq_cur;
+		break;
+	default:
+		break;
+	}
+	WRITE_ONCE(qp->state, state);
+	if (state == U4_QPS_ERR) {
+		u4_req_flush(qp);
+		spin_unlock(&qp->sq_lock);
+		u4_rsp_flush(qp);
+		spin_unlock_bh(&qp->rq_lock);
+		if (old != U4_QPS_ERR)
+			u4_qp_event(qp, U4_EV_LAST_WQE);
+		return;
+	}
+	u4_sq_run(qp);
+	spin_unlock(&qp->sq_lock);
+	spin_unlock_bh(&qp->rq_lock);
+}
+
+void u4_qp_flush_recv(struct u4_qp *qp)
+{
+	spin_lock_bh(&qp->rq_lock);
+	if (!qp->dead && qp->state == U4_QPS_ERR)
+		u4_rsp_flush(qp);
+	spin_unlock_bh(&qp->rq_lock);
+}
