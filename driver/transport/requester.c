@@ -229,17 +229,20 @@ static int u4_req_payload(struct u4_qp *qp, struct u4_swqe *wqe, u8 *to, u32 len
 	return u4_sge_copy(qp, wqe->sge, wqe->num_sge, qp->cur_off, to, len, false);
 }
 
-/* Is there another segment to send behind this one, as far as we can tell? */
-static bool u4_req_more(const struct u4_qp *qp, bool last)
+/* Will another segment with data follow this one at once, as far as we can tell? */
+static bool u4_req_more(struct u4_qp *qp, bool last)
 {
 	u32 out = (qp->next_psn - qp->una_psn) & U4_PSN_MASK;
+	const struct u4_swqe *next;
 
 	if (out + 1 >= U4_WINDOW)
 		return false;
-	return !last || (qp->sq_cur + 1 != qp->sq_prod && qp->state == U4_QPS_RTS &&
-			 !(u4_sq_at(qp, qp->sq_cur + 1)->flags & U4_WRF_FENCE) &&
-			 u4_sq_at(qp, qp->sq_cur + 1)->op < U4_WR_READ &&
-			 !u4_sq_at(qp, qp->sq_cur + 1)->status);
+	if (!last)
+		return true;
+	if (qp->sq_cur + 1 == qp->sq_prod || qp->state != U4_QPS_RTS)
+		return false;
+	next = u4_sq_at(qp, qp->sq_cur + 1);
+	return next->op < U4_WR_READ && !next->status && !(next->flags & U4_WRF_FENCE);
 }
 
 /*
