@@ -75,7 +75,7 @@ def clashes(subnet: Network, used: Iterable[Network]) -> bool:
     limit = 16 if subnet.version == 4 else 56
     for network in used:
         if network.version == subnet.version and network.prefixlen > limit:
-            if network.overlaps(subnet):  # type: ignore[arg-type]
+            if network.overlaps(subnet):
                 return True
     return False
 
@@ -88,9 +88,7 @@ def acceptable(subnets: Subnets) -> bool:
             return False
         if any(v4.subnet_of(r) for r in _RESERVED):
             return False
-    if v6 is not None and (v6.prefixlen != 64 or not v6.subnet_of(_ULA)):
-        return False
-    return True
+    return v6 is None or (v6.prefixlen == 64 and v6.subnet_of(_ULA))
 
 
 def free(subnets: Subnets, used: Iterable[Network]) -> bool:

@@ -49,7 +49,7 @@ Ioctl = Callable[[int, int, bytearray], int]
 
 
 def _real_ioctl(fd: int, request: int, argument: bytearray) -> int:
-    return fcntl.ioctl(fd, request, argument, True)
+    return int(fcntl.ioctl(fd, request, argument, True))  # type: ignore[call-overload]
 
 
 class SysfsDriver:
@@ -176,9 +176,7 @@ class SysfsDriver:
 
     def authorize(self, kernel: KernelLink, peer: Identity, local: Identity) -> None:
         """Open the gate for this very instance."""
-        argument = _AUTHORIZE.pack(
-            kernel.host_id, kernel.epoch, kernel.instance, peer, local, 0, 0
-        )
+        argument = _AUTHORIZE.pack(kernel.host_id, kernel.epoch, kernel.instance, peer, local, 0, 0)
         self._command(kernel.name, IOC_AUTHORIZE, argument, "authorising")
 
     def deauthorize(self, name: str) -> None:

@@ -50,7 +50,7 @@ def step(state: State, event: events.Event, now: int) -> tuple[State, list[Order
         _kernel(work, event.kernel)
     elif isinstance(event, events.SettingsChanged):
         _settings(work, event)
-    elif isinstance(event, (events.AdminForget, events.AdminBlock, events.AdminLabel)):
+    elif isinstance(event, events.AdminForget | events.AdminBlock | events.AdminLabel):
         _peer(work, event)
     else:
         link = work.links.get(event.link)
@@ -342,9 +342,7 @@ def _admin(work: Step, link: Link, event: events.Event) -> None:
             comparison.ended(work, link, Reason.PAIRING_REJECTED, tell=True)
 
 
-def _peer(
-    work: Step, event: events.AdminForget | events.AdminBlock | events.AdminLabel
-) -> None:
+def _peer(work: Step, event: events.AdminForget | events.AdminBlock | events.AdminLabel) -> None:
     peer = work.peers.get(event.identity)
     if peer is None:
         raise NoSuchPeer(f"no peer {event.identity.hex()[:16]}")

@@ -35,7 +35,7 @@ class SysfsRdma:
         active = _read(base / "state").startswith("4:")
         gids: list[tuple[int, str, str]] = []
         try:
-            names = sorted((int(p.name) for p in (base / "gids").iterdir()))[:GIDS_MAX]
+            names = sorted(int(p.name) for p in (base / "gids").iterdir())[:GIDS_MAX]
         except (OSError, ValueError):
             return Port()
         for index in names:

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The connection to the message bus, with the cures that dbus_next 0.2.3 needs.
+
+A full socket buffer is not an error (the library closes the connection on
+EAGAIN); calls have a deadline (the library waits for ever after a disconnect);
+losing the bus ends the daemon, so that the service manager starts it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dbus_next import BusType, Message, MessageType, NameFlag, RequestNameReply
+from dbus_next.aio import MessageBus
+
+from ..errors import BusLost
+from .wire import Call, Value
+
+CALL_TIMEOUT = 25.0
+UNSENT_MAX = 20_000
+"""Messages waiting for a bus that does not read; beyond it signals are dropped."""
+
+
+class _PatientSocket:
+    """A socket whose send() gives 0 when the buffer is full."""
+
+    def __init__(self, inner: socket.socket) -> None:
+        self._inner = inner
+
+    def send(self, data: memoryview) -> int:
+        try:
+            return self._inner.send(data)
+        except BlockingIOError:
+            return 0
+
+
+class Connection:
+    """One connection; `on_call` gives a reply, or None for "not ours"."""
+
+    def __init__(self, address: str | None = None) -> None:
+        """`address` None is the system bus."""
+        self._bus = MessageBus(bus_address=address, bus_type=BusType.SYSTEM)
+        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def open(self, on_call: Callable[[Call], bool]) -> None:
+        """Connect; `on_call` says whether it took a call (and replies with send())."""
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT):
+                await self._bus.connect()
+        except (OSError, EOFError, TimeoutError) as error:
+            raise BusLost(
+                f"cannot connect to the message bus: {error}", "is dbus.service running?"
+            ) from None
+        writer: Any = self._bus._writer
+        writer.sock = _PatientSocket(writer.sock)
+
+        def handle(message: Message) -> bool:
+            call = Call.of(message)
+            if call is None or call.interface == "org.freedesktop.DBus.Peer":
+                return False
+            return on_call(call)
+
+        self._bus.add_message_handler(handle)
+
+    async def own(self, name: str) -> None:
+        """Take a well-known name."""
+        async with asyncio.timeout(CALL_TIMEOUT):
+            answer = await self._bus.request_name(name, NameFlag.DO_NOT_QUEUE)
+        if answer is not RequestNameReply.PRIMARY_OWNER:
+            raise BusLost(f"{name} has another owner", "is usb4rdmad running already?")
+
+    async def lost(self) -> None:
+        """Returns never; raises BusLost when the connection ends."""
+        try:
+            await self._bus.wait_for_disconnect()
+        except Exception as error:
+            raise BusLost(f"the message bus is gone: {error or type(error).__name__}") from None
+        raise BusLost("the message bus is gone")
+
+    def send(self, message: Message) -> bool:
+        """Send a reply or signal; False when it was dropped."""
+        if not self._bus.connected:
+            return False
+        writer: Any = self._bus._writer
+        if message.message_type is MessageType.SIGNAL and writer.messages.qsize() > UNSENT_MAX:
+            return False
+        self._bus.send(message).add_done_callback(_ignore)
+        return True
+
+    async def call(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: Sequence[Value] = (),
+        patience: float = CALL_TIMEOUT,
+    ) -> Sequence[Value]:
+        """Call a method; BusLost on any failure, with the error's text."""
+        message = Message(
+            destination=destination,
+            path=path,
+            interface=interface,
+            member=member,
+            signature=signature,
+            body=list(body),
+        )
+        if not self._bus.connected:
+            raise BusLost("not connected to the message bus")
+        try:
+            async with asyncio.timeout(patience):
+                answer = await self._bus.call(message)
+        except (OSError, EOFError, TimeoutError) as error:
+            raise BusLost(f"{destination} did not answer: {error}") from None
+        if answer is None or answer.message_type is MessageType.ERROR:
+            text = answer.body[0] if answer is not None and answer.body else ""
+            raise BusLost(f"{destination}: {text}")
+        return list(answer.body)
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._bus.connected:
+            self._bus.disconnect()
+
+
+def _ignore(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs the machine: one queue of events in, orders out to the adapters.
+
+One event at a time; its orders are carried out, in order, before the next event
+is taken, and what they bring comes back as events. Nothing here decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+
+from . import events, orders
+from .errors import DriverError, HandshakeInvalid, NetworkError, Usb4RdmaError
+from .events import Event
+from .log import MessageId, log, note
+from .machine import step
+from .model import KernelLink, State
+from .pairing.compare import Comparison
+from .pairing.session import End, Invalid, Notice, Output, Session, Stalled, Up
+from .ports import Driver, Networks, PeerStore, Rdma
+
+EARLY_FRAMES = 8
+ATTACH_RETRY = 1.0
+EIO = 5
+
+
+class Hub:
+    """Holds the state and everything that is alive behind it.
+
+    `changed(state)` is called after each step that changed something, `reported`
+    for each order of that kind; both must not block.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        key: bytes,
+        hostname: str,
+        driver: Driver,
+        networks: Networks,
+        rdma: Rdma,
+        store: PeerStore,
+    ) -> None:
+        self.state = state
+        self.driver = driver
+        self.rdma = rdma
+        self.changed: Callable[[State], None] = lambda state: None
+        self.reported: Callable[[orders.Report], None] = lambda report: None
+        self._key = key
+        self._hostname = hostname
+        self._networks = networks
+        self._store = store
+        self._queue: asyncio.Queue[tuple[Event | None, asyncio.Future[None] | None]] = (
+            asyncio.Queue()
+        )
+        self._sessions: dict[str, tuple[int, Session]] = {}
+        self._early: dict[str, deque[bytes]] = {}
+        self._comparisons: dict[str, Comparison] = {}
+        self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._attached: set[str] = set()
+
+    # Events
+
+    def post(self, event: Event) -> None:
+        """Queue an event."""
+        self._queue.put_nowait((event, None))
+
+    async def ask(self, event: Event) -> None:
+        """Queue an event and wait until it is done; raises what the machine refuses."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait((event, future))
+        await future
+
+    async def flush(self) -> None:
+        """Wait until everything queued so far is done."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait((None, future))
+        await future
+
+    async def run(self) -> None:
+        """Take events for ever."""
+        while True:
+            event, future = await self._queue.get()
+            try:
+                if event is not None:
+                    self._step(event)
+            except Usb4RdmaError as error:
+                if future is not None and not future.done():
+                    future.set_exception(error)
+                    continue
+                log.warning("%s", error)
+            if future is not None and not future.done():
+                future.set_result(None)
+
+    def _step(self, event: Event) -> None:
+        before = self.state
+        self.state, todo = step(before, event, time.time_ns() // 1000)
+        for order in todo:
+            try:
+                self._do(order)
+            except (Usb4RdmaError, OSError) as error:
+                note(MessageId.EFFECT_FAILED, f"{type(order).__name__}: {error}")
+        if self.state != before:
+            self.changed(self.state)
+
+    # Links as the driver has them
+
+    def scan(self) -> None:
+        """Read all links again: at start, and when events were lost."""
+        present = self.driver.names()
+        for name in present:
+            self.link_changed(name)
+        for name in set(self.state.links) - set(present):
+            self.link_removed(name)
+
+    def link_changed(self, name: str) -> None:
+        """The driver says that something about a link changed."""
+        if not name.startswith("link"):
+            return
+        kernel = self.driver.read(name)
+        if kernel is None:
+            self.link_removed(name)
+            return
+        if name not in self._attached:
+            self._attach(name)
+        self.post(events.KernelSeen(kernel))
+
+    def link_removed(self, name: str) -> None:
+        """A link device is gone."""
+        if name in self._attached:
+            self._attached.discard(name)
+            self.driver.detach(name)
+        self._early.pop(name, None)
+        self.post(events.KernelGone(name))
+
+    def _attach(self, name: str) -> None:
+        try:
+            self.driver.attach(
+                name, lambda frame: self._frame(name, frame), lambda: self._hangup(name)
+            )
+            self._attached.add(name)
+        except DriverError as error:
+            note(MessageId.EFFECT_FAILED, str(error), link=name)
+            loop = asyncio.get_running_loop()
+            self._timer((name, "attach"), loop.call_later(ATTACH_RETRY, self.link_changed, name))
+
+    def _hangup(self, name: str) -> None:
+        self._attached.discard(name)
+        kernel = self.driver.read(name)
+        if kernel is None:
+            self.post(events.KernelGone(name))
+
+    # Sessions
+
+    def _frame(self, name: str, frame: bytes) -> None:
+        entry = self._sessions.get(name)
+        if entry is None:
+            self._early.setdefault(name, deque(maxlen=EARLY_FRAMES)).append(frame)
+            return
+        self._output(name, entry[0], entry[1], entry[1].receive(frame, time.monotonic()))
+
+    def _output(self, name: str, instance: int, session: Session, output: Output) -> None:
+        for frame in output.frames:
+            self.driver.send(name, frame)
+        for notice in output.notices:
+            self.post(_event(name, instance, notice))
+        if session.deadline is None:
+            self._stop_timer((name, "session"))
+        else:
+            loop = asyncio.get_running_loop()
+            delay = max(0.0, session.deadline - time.monotonic())
+            self._timer((name, "session"), loop.call_later(delay, self._tick, name))
+
+    def _tick(self, name: str) -> None:
+        entry = self._sessions.get(name)
+        if entry is not None:
+            self._output(name, entry[0], entry[1], entry[1].tick(time.monotonic()))
+
+    def _start_session(self, kernel: KernelLink) -> None:
+        session = Session(
+            self._key,
+            self._hostname,
+            End(kernel.local_host_id, kernel.local_epoch, kernel.local_uuid),
+            End(kernel.host_id, kernel.epoch, kernel.peer_uuid),
+        )
+        self._sessions[kernel.name] = (kernel.instance, session)
+        self._output(kernel.name, kernel.instance, session, session.start(time.monotonic()))
+        for frame in self._early.pop(kernel.name, ()):
+            self._frame(kernel.name, frame)
+
+    def _end_session(self, name: str) -> None:
+        self._sessions.pop(name, None)
+        self._comparisons.pop(name, None)
+        self._stop_timer((name, "session"))
+
+    def _send(self, name: str, body: bytes) -> None:
+        entry = self._sessions.get(name)
+        frame = entry[1].send(body) if entry else None
+        if frame is not None:
+            self.driver.send(name, frame)
+
+    def _compare(self, name: str, initiator: bool) -> None:
+        entry = self._sessions.get(name)
+        if entry is None:
+            return
+        comparison = Comparison(initiator, entry[1].handshake_hash)
+        self._comparisons[name] = comparison
+        first = comparison.start()
+        if first is not None:
+            self._send(name, first)
+
+    def _compare_input(self, name: str, body: bytes) -> None:
+        comparison = self._comparisons.get(name)
+        if comparison is None:
+            return
+        try:
+            answer = comparison.receive(body)
+        except HandshakeInvalid:
+            del self._comparisons[name]
+            self.post(events.ComparisonFailed(name))
+            return
+        if answer is not None:
+            self._send(name, answer)
+        if comparison.code:
+            self.post(events.CodeReady(name, comparison.code))
+
+    # Timers
+
+    def _timer(self, key: tuple[str, str], handle: asyncio.TimerHandle) -> None:
+        self._stop_timer(key)
+        self._timers[key] = handle
+
+    def _stop_timer(self, key: tuple[str, str]) -> None:
+        old = self._timers.pop(key, None)
+        if old is not None:
+            old.cancel()
+
+    def _fire(self, link: str, purpose: str) -> None:
+        self._timers.pop((link, purpose), None)
+        self.post(events.TimerFired(link, purpose))
+
+    # Orders
+
+    def _do(self, order: orders.Order) -> None:
+        match order:
+            case orders.StartSession():
+                self._start_session(order.kernel)
+            case orders.EndSession():
+                self._end_session(order.link)
+            case orders.Send():
+                self._send(order.link, order.body)
+            case orders.Compare():
+                self._compare(order.link, order.initiator)
+            case orders.CompareInput():
+                self._compare_input(order.link, order.body)
+            case orders.Authorize():
+                self._authorize(order)
+            case orders.Deauthorize():
+                self.driver.deauthorize(order.link)
+            case orders.ForgetPeer():
+                self._store.delete(order.identity)
+                self.driver.forget(order.identity)
+            case orders.SavePeer():
+                self._store.save(order.peer)
+            case orders.Survey():
+                self._survey(order)
+            case orders.Configure():
+                self._configure(order)
+            case orders.ReadPort():
+                self.post(events.PortRead(order.link, self.rdma.port(order.ibdev)))
+            case orders.StartTimer():
+                loop = asyncio.get_running_loop()
+                self._timer(
+                    (order.link, order.purpose),
+                    loop.call_later(order.seconds, self._fire, order.link, order.purpose),
+                )
+            case orders.StopTimer():
+                self._stop_timer((order.link, order.purpose))
+            case orders.Report():
+                self.reported(order)
+
+    def _authorize(self, order: orders.Authorize) -> None:
+        name, error = order.kernel.name, 0
+        try:
+            self.driver.authorize(order.kernel, order.peer, self.state.identity)
+        except DriverError as failure:
+            log.debug("%s", failure)
+            error = failure.errno or EIO
+        kernel = self.driver.read(name)
+        self.post(events.AuthorizeDone(name, order.kernel.instance, error, kernel))
+
+    def _survey(self, order: orders.Survey) -> None:
+        try:
+            used = self._networks.used(order.netdev)
+            interface = self._networks.interface(order.netdev)
+        except NetworkError as error:
+            self.post(events.Configured(order.link, str(error)))
+            return
+        self.post(events.NetworkSurveyed(order.link, used, interface))
+
+    def _configure(self, order: orders.Configure) -> None:
+        try:
+            self._networks.configure(order.netdev, order.mtu, order.addresses)
+        except NetworkError as error:
+            self.post(events.Configured(order.link, str(error)))
+            return
+        self.post(events.Configured(order.link, ""))
+
+    def close(self) -> None:
+        """Let go of everything; the kernel's gates stay as they are."""
+        for handle in self._timers.values():
+            handle.cancel()
+        self._timers.clear()
+        for name in self._attached:
+            self.driver.detach(name)
+        self._attached.clear()
+
+
+def _event(name: str, instance: int, notice: Notice) -> Event:
+    match notice:
+        case Up():
+            return events.SessionUp(name, instance, notice.public_key, notice.name)
+        case Stalled():
+            return events.SessionStalled(name, instance)
+        case Invalid():
+            return events.SessionInvalid(name, instance)
+        case bytes():
+            return events.MessageReceived(name, notice)
