@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The read-only layers that a host's root file system is stacked from, top layer first."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from . import build, cache, chroot, kernels, roots, tools
+from .errors import BuildError
+from .kernels import Kernel
+from .paths import GUEST_FILES, REPOSITORY
+from .progress import say, step
+
+_REVISION = 4
+PROGRAMS = "usr/lib/usb4rdma-lab"
+DIST = "dist"
+
+# gcc and make compile the module in the guest: DKMS itself only recommends them.
+_ADD_DKMS = r"""
+set -e
+apt-get update
+apt-get install -y dkms gcc make /debs/linux-headers-*.deb /debs/linux-kbuild-*.deb \
+    $(ls /debs/linux-base-*.deb 2>/dev/null || true)
+apt-get clean
+rm -rf /var/lib/apt/lists/*
+cp -an /modules/usr/lib/modules/$VERSION /usr/lib/modules/ || true
+depmod $VERSION
+test -e /usr/lib/modules/$VERSION/build/Makefile
+"""
+
+_INSTALL_PACKAGES = r"""
+set -e
+mkdir -p /var/lib/apt/lists/partial
+apt-get install -y --no-install-recommends /dist/*.deb
+apt-get clean
+modinfo -k $VERSION usb4_rdma >/dev/null 2>&1 || dkms autoinstall -k $VERSION ||
+    { cat /var/lib/dkms/*/*/build/make.log; exit 1; }
+modinfo -k $VERSION usb4_rdma
+systemctl enable usb4rdmad.service
+"""
+
+
+def layers(kernel: Kernel, init: str, install: str) -> list[Path]:
+    """The images of a host, the top one first."""
+    stack = [lab_layer()]
+    if install == "driver":
+        stack.append(build.driver_layer(kernel))
+    if install == "all":
+        stack.append(_image_of_root(f"all-{kernel.label}", installed_root(kernel)))
+    elif init == "systemd":
+        stack.append(_image_of_root(f"dkms-{kernel.label}", dkms_root(kernel)))
+    else:
+        stack += [kernel.modules_image, guest_image()]
+    return stack
+
+
+def guest_image() -> Path:
+    """Debian with what the tests need, without a kernel."""
+    return _image_of_root("guest", roots.ensure(roots.GUEST))
+
+
+def dkms_root(kernel: Kernel) -> Path:
+    """The guest root with this kernel's modules, its headers and DKMS."""
+    base = roots.ensure(roots.GUEST)
+    binds = [chroot.Bind(kernel.packages, "/debs"), chroot.Bind(kernel.modules_tree, "/modules")]
+    key = [_REVISION, base.name, kernel.folder.name, _ADD_DKMS]
+    return _derived_root(f"dkms-{kernel.label}", key, base, _ADD_DKMS, binds, kernel)
+
+
+def installed_root(kernel: Kernel) -> Path:
+    """The DKMS root with this repository's packages installed by apt, the module built by DKMS."""
+    dist = REPOSITORY / DIST
+    packages = sorted(dist.glob("*.deb"))
+    if not packages:
+        raise BuildError(f"there are no packages in {DIST}/", "run `make packages` first")
+    base = dkms_root(kernel)
+    key = [_REVISION, base.name, _INSTALL_PACKAGES, cache.digest_of_files(packages, dist)]
+    binds = [chroot.Bind(dist, "/dist")]
+    return _derived_root(f"all-{kernel.label}", key, base, _INSTALL_PACKAGES, binds, kernel)
+
+
+def _derived_root(
+    name: str, key: list[object], base: Path, script: str, binds: list[chroot.Bind], kernel: Kernel
+) -> Path:
+    def make(target: Path) -> None:
+        with step(f"making the guest root {name} for kernel {kernel.version}"):
+            copy = ["cp", "-a", "--reflink=auto", str(base), str(target)]
+            chroot.run_logged([*chroot.namespaces(), *copy], what=f"copying {base.name}")
+            chroot.run(
+                target,
+                ["/bin/sh", "-c", script],
+                binds=binds,
+                writable=True,
+                env={"VERSION": kernel.version},
+                log=target.parent / f"{target.name}.log",
+            )
+
+    return cache.ensure("roots", name, key, make)
+
+
+def _image_of_root(name: str, root: Path) -> Path:
+    def make(target: Path) -> None:
+        with step(f"writing the image {name}"):
+            tools.make_erofs_of_root(root, target)
+
+    return cache.ensure("images", name, [_REVISION, root.name], make)
+
+
+def lab_layer() -> Path:
+    """The top layer: the lab's own programs and units in a host."""
+    files = [path for path in GUEST_FILES.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    key = [_REVISION, cache.digest_of_files(files, GUEST_FILES)]
+    return cache.ensure("layers", "lab", key, lambda target: _build_lab_layer(files, target), keep=4)
+
+
+def _build_lab_layer(files: list[Path], target: Path) -> None:
+    tree = target.parent / f"{target.name}.tree"
+    chroot.remove_tree(tree)
+    units = tree / "usr/lib/systemd/system"
+    wanted = tree / "etc/systemd/system/sysinit.target.wants"
+    wanted_late = tree / "etc/systemd/system/multi-user.target.wants"
+    for folder in (tree / PROGRAMS, units, wanted, wanted_late):
+        folder.mkdir(parents=True)
+    for path in files:
+        destination = units if path.suffix == ".service" else tree / PROGRAMS
+        shutil.copy2(path, destination / path.name)
+    (wanted / "lab-agent.service").symlink_to("/usr/lib/systemd/system/lab-agent.service")
+    (wanted_late / "lab-driver.service").symlink_to("/usr/lib/systemd/system/lab-driver.service")
+    tools.make_erofs(tree, target)
+    chroot.remove_tree(tree)
+
+
+def build_all(labels: list[str]) -> None:
+    """Fill the cache with what `lab up` needs for these kernels."""
+
+
+    for label in labels:
+        kernel = kernels.ensure(label)
+        say(f"kernel {label} is {kernel.version}")
+    guest_image()
+    lab_layer()
+
+
+def packages_available() -> bool:
+    """Whether `make packages` has left packages to install."""
+    return any((REPOSITORY / DIST).glob("*.deb"))
+
+
+def check_tools() -> str:
+    """QEMU's own version line; BuildError if it does not run."""
+    words, env = tools.qemu()
+    done = subprocess.run([*words, "--version"], env=env, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BuildError(f"QEMU does not run: {done.stderr.strip()}")
+    return done.stdout.splitlines()[0]
