@@ -192,7 +192,6 @@ class Direction:
     def _late(self, f: Flight) -> None:
         if self.up:
             self._deliver(f.hop, f.ring, f.data, f.sof, f.eof, f.crc_error, f.quiet)
-            self._batch.run()
         else:
             self.stats["lost_in_flight"] += 1
 
@@ -203,11 +202,9 @@ class Direction:
 
     def _arm(self) -> None:
         if self._flights and (self._timer is None or self._timer.cancelled):
-            self._timer = self._loop.call_later(self._flights[0].due - self._loop.now(), self._due)
-
-    def _due(self) -> None:
-        self.process()
-        self._batch.run()
+            self._timer = self._loop.call_later(
+                self._flights[0].due - self._loop.now(), self.process
+            )
 
     def _deliver(
         self,

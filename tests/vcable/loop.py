@@ -43,6 +43,8 @@ class Loop:
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._running = False
+        # Called after each handler and timer: does what they have put off.
+        self.after_each: Callable[[], None] = lambda: None
         self._wake_read = self._wake_write = -1
 
     @staticmethod
@@ -124,9 +126,9 @@ class Loop:
             os.close(self._wake_write)
             self._wake_read = self._wake_write = -1
 
-    @staticmethod
-    def _call(callback: Callable[[], None]) -> None:
+    def _call(self, callback: Callable[[], None]) -> None:
         try:
             callback()
+            self.after_each()
         except Exception:
             log.exception("a handler failed")

@@ -43,9 +43,9 @@ class Nhi:
     """Registers and rings.  Index of a ring in status and mask: TX n is n, RX n is count + n,
     RX overflow n is 2 * count + n.
 
-    A status bit stays set until it is cleared.  A vector fires when a bit becomes set while its
-    mask bit is set, and again when the mask bit becomes set while the status bit is: without the
-    latter, a completion between the driver's last look and its unmasking would be lost.
+    A status bit stays set until it is cleared.  A vector fires at a completion while the mask bit
+    is set, and when the mask bit becomes set while the status bit is: without the latter, a
+    completion between the driver's last look and its unmasking would be lost.
     """
 
     def __init__(
@@ -144,10 +144,12 @@ class Nhi:
     # Interrupts
 
     def completed(self, index: int) -> None:
-        """Set the status bit `index`; interrupt the driver if it was clear and is enabled."""
+        """Set the status bit `index`; interrupt the driver if the ring's mask bit is set.
+
+        Also when the bit was set before: the driver's clearing write may be on its way to us
+        while it has already looked at the ring, and then nothing would tell it of this one.
+        """
         bit = 1 << index
-        if self.status & bit:
-            return
         self.status |= bit
         if self.mask & bit:
             self._fire(index)

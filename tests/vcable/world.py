@@ -30,6 +30,7 @@ class World:
         self.loop = loop
         self.trace = trace
         self.batch = Batch()
+        loop.after_each = self.batch.run
         self.routers: dict[tuple[str, int], HostRouter] = {}
         self.peers: dict[str, Peer] = {}
         self.cables: dict[str, Cable] = {}
