@@ -49,7 +49,7 @@ Ioctl = Callable[[int, int, bytearray], int]
 
 
 def _real_ioctl(fd: int, request: int, argument: bytearray) -> int:
-    return int(fcntl.ioctl(fd, request, argument, True))  # type: ignore[call-overload]
+    return int(fcntl.ioctl(fd, request, argument, True))
 
 
 class SysfsDriver:
