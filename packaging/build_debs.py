@@ -19,10 +19,10 @@ import tempfile
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TOP))
+sys.path.insert(0, str(TOP / "tests"))
 
-from tests.lab import cache, chroot, roots  # noqa: E402
-from tests.lab.progress import say, step  # noqa: E402
+from lab import cache, chroot, roots  # noqa: E402
+from lab.progress import say, step  # noqa: E402
 
 # Only what the packages are made of: a change in the tests builds no new package.
 SOURCES = (

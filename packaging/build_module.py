@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TOP))
+sys.path.insert(0, str(TOP / "tests"))
 
-from tests.lab import build, chroot, kernels, roots  # noqa: E402
-from tests.lab.errors import LabError  # noqa: E402
-from tests.lab.progress import say  # noqa: E402
+from lab import build, chroot, kernels, roots  # noqa: E402
+from lab.errors import LabError  # noqa: E402
+from lab.progress import say  # noqa: E402
 
 _BUILD = r"""
 set -e

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Labs for the tests: booted when first wanted, kept while the next test wants the same.
+
+Two labs at once would starve each other on a small machine, so a test that wants another one
+ends the one that runs. Tests that share a lab therefore stand in one file. A test that leaves a
+lab broken costs the next one a boot, never its verdict.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab.api import Lab
+from lab.errors import LabError
+from lab.progress import say
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import scenario  # noqa: E402
+
+LOGS = Path(__file__).resolve().parents[2] / "build/test-logs"
+REPORT = pytest.StashKey[dict[str, pytest.TestReport]]()
+# Lines that a kernel prints for what a test does on purpose, and that mean no trouble.
+HARMLESS = re.compile(r"loading out-of-tree module|module verification failed|taints kernel")
+
+
+class Keeper:
+    """The one lab that runs."""
+
+    def __init__(self) -> None:
+        self.lab: Lab | None = None
+        self.options: dict[str, Any] = {}
+
+    def want(self, options: dict[str, Any]) -> Lab:
+        """The lab with these options, in working order."""
+        if self.lab is not None and (self.options != options or not self.healthy()):
+            self.end()
+        if self.lab is None:
+            self.options = options
+            self.lab = Lab.up(name=f"test-{os.getpid()}", **options)
+        return self.lab
+
+    def healthy(self) -> bool:
+        """Whether the hosts answer, all cables are plugged and the links active."""
+        assert self.lab is not None
+        try:
+            if set(self.lab.status().values()) != {"up"}:
+                return False
+            if not all(cable["plugged"] for cable in self.lab.stat()["cables"].values()):
+                return False
+            if self.options.get("install", "none") != "none":
+                self.lab.wait_links(30.0)
+        except LabError as error:
+            say(f"the lab is not in order, starting another: {error}")
+            return False
+        return True
+
+    def end(self) -> None:
+        """End the lab, if one runs."""
+        if self.lab is not None:
+            self.lab.down()
+            self.lab = None
+
+
+@pytest.fixture(scope="session")
+def keeper() -> Iterator[Keeper]:
+    """The session's labs."""
+    keeper = Keeper()
+    yield keeper
+    keeper.end()
+
+
+@pytest.fixture(scope="module")
+def lab_options() -> dict[str, Any]:
+    """What lab the tests of a file want; the file says so by a fixture of this name."""
+    return {"install": "driver", "net": True}
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, keeper: Keeper, lab_options: dict[str, Any]) -> Iterator[Lab]:
+    """Two hosts with the driver loaded and the link active. After the test no kernel may have
+    complained and no DMA may have gone astray, whatever else the test was about."""
+    lab = keeper.want(lab_options)
+    alarms = len(lab.alarms())
+    lab.cable("reset_stat")
+    yield lab
+    reports = request.node.stash.get(REPORT, {})
+    try:
+        lab.inject_off()
+        new = [line for line in lab.alarms()[alarms:] if not HARMLESS.search(line)]
+        faults = scenario.dma_faults(lab)
+    except LabError as error:
+        new, faults = [f"the lab does not answer any more: {error}"], {}
+    if new or faults or any(report.failed for report in reports.values()):
+        folder = LOGS / re.sub(r"[^A-Za-z0-9_.-]+", "-", request.node.name)
+        lab.save_logs(folder)
+        say(f"logs: {folder.relative_to(LOGS.parents[1])}")
+    assert not new, "a kernel complained:\n" + "\n".join(new)
+    assert not faults, f"DMA to memory that is not mapped: {faults}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Let the fixtures know how the test went."""
+    report = yield
+    item.stash.setdefault(REPORT, {})[report.when] = report
+    return report
