@@ -173,4 +173,5 @@ class Cable:
 
     def _show(self) -> None:
         for end in self.ends:
-            end.link_changed(self.state, self.width, self.speed, self.lanes)
+            lanes = self.lanes if self.plugged else end.lanes
+            end.link_changed(self.state, self.width, self.speed, lanes)

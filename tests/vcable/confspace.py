@@ -46,9 +46,7 @@ LANE_DISABLE = 1 << 14
 LANE_BOND = 1 << 15
 TARGET_WIDTH_SHIFT = 4
 TARGET_SINGLE, TARGET_DUAL = 1, 3
-LANE_STATE_MASK = 0xF << 26
 LANE_WIDTH_MASK = 0x3F << 20
-LANE_SPEED_MASK = 0xF << 16
 LANE_WRITABLE = 0xFFFF
 STATE_DISABLED, STATE_TRAINING, STATE_UP, STATE_UNPLUGGED = 0, 1, 2, 7
 SPEED_GEN2, SPEED_GEN3, SPEED_GEN4 = 8, 4, 2
@@ -82,11 +80,17 @@ class Adapter:
     def target_width(self) -> int:
         return self.words[LANE_STATUS] >> TARGET_WIDTH_SHIFT & 3
 
-    def set_lane(self, state: int, width: int, speed: int) -> None:
-        """What the lane's current state, width (1 or 2) and speed read as."""
+    def set_lane(self, state: int, width: int, speed: int, lanes: int) -> None:
+        """What the lane's current state, width (1 or 2) and speed read as.
+
+        The supported width follows `lanes` of the link: a stock kernel whose own port could do
+        two lanes goes on asking a single-lane peer to bond, and never gets to its properties.
+        """
         if self.disabled and state != STATE_UNPLUGGED:
             state = STATE_DISABLED
         kept = self.words[LANE_STATUS] & LANE_WRITABLE
+        self.words[LANE_CAP] &= ~LANE_WIDTH_MASK
+        self.words[LANE_CAP] |= (3 if lanes == 2 else 1) << 20
         self.words[LANE_STATUS] = kept | state << 26 | width << 20 | speed << 16
 
     def path(self, hop: int) -> tuple[int, int] | None:
@@ -120,9 +124,8 @@ def make_lane(number: int, lane: int, lanes: int, version: int) -> Adapter:
     words[ADAPTER_BUFFERS] = TOTAL_BUFFERS << 20
     words[ADAPTER_HOPS] = LANE_MAX_HOP | LANE_MAX_HOP << 11 | HOTPLUG_DISABLED
     speeds = SPEED_GEN2 | SPEED_GEN3 | (SPEED_GEN4 if version >= 2 else 0)
-    widths = 3 if lanes == 2 else 1
     after = TMU_CAP if lane else USB4_CAP
-    words[LANE_CAP] = after | 1 << 8 | speeds << 16 | widths << 20
+    words[LANE_CAP] = after | 1 << 8 | speeds << 16
     words[LANE_STATUS] = 0xC | TARGET_SINGLE << TARGET_WIDTH_SHIFT
     if lane == 0:
         words[USB4_CAP] = TMU_CAP | 6 << 8
@@ -130,7 +133,7 @@ def make_lane(number: int, lane: int, lanes: int, version: int) -> Adapter:
     hops = [[0, 0] for _ in range(LANE_MAX_HOP + 1)]
     hops[0][0] = CONTROL_CREDITS << 17
     adapter = Adapter(number, TYPE_LANE, words, hops, lane)
-    adapter.set_lane(STATE_UNPLUGGED, 1, SPEED_GEN3)
+    adapter.set_lane(STATE_UNPLUGGED, 1, SPEED_GEN3, lanes)
     return adapter
 
 

@@ -34,7 +34,7 @@ class UsbPort:
         self.out: Direction | None = None
         self.resetting = False
         self.up = False
-        self._shown = (LinkState.UNPLUGGED, 1, cs.SPEED_GEN3, 2)
+        self._shown = (LinkState.UNPLUGGED, 1, cs.SPEED_GEN3, router.lanes)
 
     @property
     def lanes(self) -> int:
@@ -79,9 +79,9 @@ class UsbPort:
         """Put state, width and speed into the lane adapters' registers."""
         state, width, speed, lanes = self._shown
         first, second = self._lanes()
-        first.set_lane(LANE_STATES[state], width, speed)
+        first.set_lane(LANE_STATES[state], width, speed, lanes)
         state_of_second = LANE_STATES[state] if lanes == 2 else cs.STATE_UNPLUGGED
-        second.set_lane(state_of_second, width, speed)
+        second.set_lane(state_of_second, width, speed, lanes)
 
     def receive_xdomain(self, kind: int, words: list[int]) -> None:
         self.router.send_control(kind, [REPLY, self.adapter, *words])
