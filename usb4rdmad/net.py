@@ -8,7 +8,6 @@ interface named u4rdma*. What an administrator adds stays.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Network, ip_network
 from pathlib import Path
@@ -63,11 +62,11 @@ class HostNetworks:
             if netdev.startswith(PREFIX) and _ours(address):
                 self._route.delete_address(index, address)
 
-    @staticmethod
-    def _index(netdev: str) -> int:
+    def _index(self, netdev: str) -> int:
+        # From sysfs: if_nametoindex() may want a socket that the unit forbids.
         try:
-            return socket.if_nametoindex(netdev)
-        except OSError:
+            return int((self._net / netdev / "ifindex").read_text())
+        except (OSError, ValueError):
             raise NetworkError(f"no interface {netdev!r}") from None
 
 
