@@ -27,7 +27,8 @@ from lab.progress import say, step  # noqa: E402
 # Only what the packages are made of: a change in the tests builds no new package.
 SOURCES = (
     "LICENSES", "README.md", "dkms.conf", "docs/man", "driver", "packaging/common",
-    "packaging/debian", "pyproject.toml", "usb4rdmad",
+    "packaging/debian",
+    "packaging/install-common", "pyproject.toml", "usb4rdmad",
 )  # fmt: skip
 
 _BUILD = r"""

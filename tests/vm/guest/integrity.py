@@ -140,7 +140,7 @@ class Run:
         self.pool.view[:] = random.Random(arguments.seed).randbytes(POOL)
         mine, theirs = ("client", "server") if arguments.server else ("server", "client")
         self.control = self._queue_pair(CREDIT_RECEIVES, CREDIT_RECEIVES)
-        self.control_waiting = 0
+        self.nothing = Memory(self.pd, 64)  # pyverbs wants a place, even for no bytes
         self.pairs = [self._pair(number, mine, theirs) for number in range(arguments.qps)]
         self.by_number = {pair.qp.qp_num: pair for pair in self.pairs}
 
@@ -184,7 +184,7 @@ class Run:
         self.remote_pool = theirs["pool"]
         self._to_rts(self.control, theirs["control"], theirs["gid"], mtu)
         for _ in range(CREDIT_RECEIVES):
-            self.control.post_recv(RecvWR(num_sge=0))
+            self._post_credit_receive()
         for pair, remote in zip(self.pairs, theirs["pairs"], strict=True):
             pair.remote = remote
             self._to_rts(pair.qp, remote["qpn"], theirs["gid"], mtu)
@@ -239,6 +239,10 @@ class Run:
         sge = SGE(pair.slots.address + start, LARGEST, pair.slots.mr.lkey)
         pair.qp.post_recv(RecvWR(wr_id=number, sg=[sge], num_sge=1))
 
+    def _post_credit_receive(self) -> None:
+        sge = SGE(self.nothing.address, 0, self.nothing.mr.lkey)
+        self.control.post_recv(RecvWR(sg=[sge], num_sge=1))
+
     def _advance(self, pair: Pair) -> None:
         """Post what the window and the send queue have room for."""
         while pair.next < len(pair.outgoing) and pair.in_queue <= 4 * WINDOW - 2:
@@ -260,7 +264,7 @@ class Run:
         pair.reads.view[start + message.size : start + message.size + GUARD] = GUARD_BYTES
         sge = SGE(pair.reads.address + start, message.size, pair.reads.mr.lkey)
         address, key = self.remote_pool
-        request = self._request(READ, READ_MARK | number, sge if message.size else None)
+        request = self._request(READ, READ_MARK | number, sge)
         request.set_wr_rdma(key, address + message.offset)
         pair.qp.post_send(request)
         pair.reading.append(message)
@@ -268,7 +272,7 @@ class Run:
 
     def _post_message(self, pair: Pair, message: Message) -> None:
         sge = SGE(self.pool.address + message.offset, message.size, self.pool.mr.lkey)
-        request = self._request(message.kind, pair.told, sge if message.size else None)
+        request = self._request(message.kind, pair.told, sge)
         if message.kind in (SEND_IMM, WRITE_IMM):
             request.imm_data = socket.htonl(pair.told)
         if message.kind in (WRITE, WRITE_IMM):
@@ -284,13 +288,12 @@ class Run:
         pair.sent_digest.update(self.pool.view[message.offset : message.offset + message.size])
         pair.told += 1
 
-    @staticmethod
-    def _request(kind: str, identity: int, sge: SGE | None) -> SendWR:
+    def _request(self, kind: str, identity: int, sge: SGE | None) -> SendWR:
         return SendWR(
             wr_id=identity,
             opcode=OPCODES[kind],
-            num_sge=1 if sge else 0,
-            sg=[sge] if sge else None,
+            num_sge=1,
+            sg=[sge or SGE(self.nothing.address, 0, self.nothing.mr.lkey)],
             send_flags=e.IBV_SEND_SIGNALED,
         )
 
@@ -355,7 +358,7 @@ class Run:
         received = bool(completion.opcode & e.IBV_WC_RECV)
         if completion.qp_num == self.control.qp_num:
             if received:
-                self.control.post_recv(RecvWR(num_sge=0))
+                self._post_credit_receive()
                 value = socket.ntohl(completion.imm_data)
                 self.pairs[value >> 16].credited += value & 0xFFFF
             return
