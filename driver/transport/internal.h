@@ -12,6 +12,8 @@
 #define U4_WINDOW		256
 /* An acknowledgement is asked for at least this often within a message. */
 #define U4_ACK_EVERY		32
+/* A sequence NAK counts less than a timeout: so many make one retry. */
+#define U4_NAKS_PER_RETRY	8
 /* Wrong keys before an unreliable QP is shut: it gets no NAK, guessing must cost. */
 #define U4_BAD_KEYS_MAX		64
 

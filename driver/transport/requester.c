@@ -535,6 +535,7 @@ static void u4_req_progress(struct u4_qp *qp)
 {
 	qp->progress = jiffies;
 	qp->retries = 0;
+	qp->naks = 0;
 	qp->rnr_retries = 0;
 }
 
@@ -581,9 +582,10 @@ static void u4_req_ack(struct u4_qp *qp, u32 psn)
 		u4_req_progress(qp);
 }
 
-static void u4_req_retry(struct u4_qp *qp)
+/* Send again, unless that was done @limit times without progress. */
+static void u4_req_retry(struct u4_qp *qp, u8 *count, unsigned int limit)
 {
-	if (qp->retries++ >= qp->attr.retry_cnt) {
+	if ((*count)++ >= limit) {
 		u4_xp_count(qp->dev, U4_CNT_RETRY_EXCEEDED, 1);
 		u4_req_fail(qp, U4_RETRY_EXC_ERR);
 		return;
@@ -606,7 +608,9 @@ static void u4_req_nak(struct u4_qp *qp, const struct u4_seg *seg)
 		return;
 	}
 	u4_xp_count(qp->dev, U4_CNT_RX_NAK_SEQ, 1);
-	u4_req_retry(qp);
+	/* The peer is alive and says what it lacks: no reason to give up early. */
+	qp->progress = jiffies;
+	u4_req_retry(qp, &qp->naks, qp->attr.retry_cnt * U4_NAKS_PER_RETRY);
 }
 
 static void u4_req_rnr(struct u4_qp *qp, const struct u4_seg *seg)
@@ -768,7 +772,7 @@ static void u4_req_retry_timer(struct timer_list *timer)
 		u4_xp_count(qp->dev, U4_CNT_TIMEOUTS, 1);
 		if (qp->sq_una != qp->sq_prod && u4_sq_at(qp, qp->sq_una)->tx.resent)
 			u4_sq_at(qp, qp->sq_una)->tx.resent = 0;
-		u4_req_retry(qp);
+		u4_req_retry(qp, &qp->retries, qp->attr.retry_cnt);
 	}
 	u4_sq_run(qp);
 unlock:
@@ -823,6 +827,7 @@ void u4_req_reset(struct u4_qp *qp, u32 psn)
 	qp->max_psn = psn;
 	qp->rd_out = 0;
 	qp->retries = 0;
+	qp->naks = 0;
 	qp->rnr_retries = 0;
 	qp->rnr_wait = false;
 }

@@ -267,15 +267,21 @@ static struct u4_mr *u4_rsp_region(struct u4_qp *qp, u32 rkey, u32 access, u64 r
 	return mr;
 }
 
-/* One more place in the response queue, for the request at the expected PSN. */
+/*
+ * One more place in the response queue. The requester keeps within the number
+ * agreed, so when the queue is full it has what the oldest entry would send: that
+ * one is a repetition which a late original overtook.
+ */
 static struct u4_rsp *u4_rsp_push(struct u4_qp *qp, const struct u4_seg *seg)
 {
 	struct u4_rsp *rsp;
 
-	if (qp->rsp_tail - qp->rsp_head >= qp->attr.max_dest_rd_atomic) {
+	if (!qp->attr.max_dest_rd_atomic) {
 		u4_rsp_refuse(qp, U4_NAK_INVALID);
 		return NULL;
 	}
+	if (qp->rsp_tail - qp->rsp_head >= qp->attr.max_dest_rd_atomic)
+		qp->rsp_head++;
 	rsp = &qp->rsp[qp->rsp_tail++ & U4_RSP_MASK];
 	*rsp = (struct u4_rsp) {
 		.raddr = seg->raddr,

@@ -515,6 +515,7 @@ struct u4_qp {
 	u32			sqd_limit;	/* SQD: where sending stops */
 	u32			rd_out;		/* READs and atomics outstanding */
 	unsigned long		progress;	/* jiffies of the last acknowledgement */
+	u8			naks;
 	u8			retries;
 	u8			rnr_retries;
 	bool			rnr_wait;	/* until rnr_timer */
