@@ -22,6 +22,7 @@ TOP = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "tests"))
 
 from lab import cache, chroot, roots  # noqa: E402
+from lab.errors import LabError  # noqa: E402
 from lab.progress import say, step  # noqa: E402
 
 # Only what the packages are made of: a change in the tests builds no new package.
@@ -39,7 +40,13 @@ dpkg-buildpackage --no-sign --build=binary
 mv ../*.deb ../*.changes ../*.buildinfo /out/
 """
 
-_LINT = "lintian --fail-on error --suppress-tags initial-upload-closes-no-bugs /out/*.changes"
+_LINT = """
+if command -v lintian >/dev/null; then
+    lintian --fail-on error --suppress-tags initial-upload-closes-no-bugs /out/*.changes
+else
+    echo "the build root has no lintian: packages not checked"
+fi
+"""
 
 
 def source_files() -> list[Path]:
@@ -135,4 +142,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except LabError as error:
+        sys.exit(f"lab: {error}")
