@@ -22,7 +22,7 @@ _SIGN = b"lab-initrd: this kernel runs"
 
 
 def choose(kernel: Kernel) -> str:
-    """"kvm" if a stock kernel runs with it here, else "tcg". Asked once per boot of this machine."""
+    """ "kvm" if a stock kernel runs with it here, else "tcg". Asked once per boot of this machine."""
     forced = os.environ.get("USB4RDMA_ACCEL")
     if forced in (KVM, TCG):
         return forced
@@ -57,7 +57,12 @@ def _boots(kernel: Kernel) -> bool:
     words += ["-append", "console=hvc0 panic=-1 lab.probe=1"]
     try:
         done = subprocess.run(
-            words, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=DEADLINE, check=False
+            words,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=DEADLINE,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return False

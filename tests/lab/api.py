@@ -171,7 +171,9 @@ class Lab:
             for title, command in _DIAGNOSES.items():
                 with contextlib.suppress(LabError, OSError):
                     result = host.run(command, timeout=20)
-                    (folder / f"{name}.{title}").write_text(result.out + result.err, encoding="utf-8")
+                    (folder / f"{name}.{title}").write_text(
+                        result.out + result.err, encoding="utf-8"
+                    )
         with contextlib.suppress(LabError, OSError):
             text = json.dumps(self.stat(), indent=1)
             (folder / "cable.stat").write_text(text, encoding="utf-8")

@@ -49,7 +49,9 @@ def driver_layer(kernel: kernels.Kernel) -> Path:
     files = [
         path
         for path in source.rglob("*")
-        if path.is_file() and (path.suffix in {".c", ".h"} or path.name in {"Kbuild", "Makefile"})
+        if path.is_file()
+        and (path.suffix in {".c", ".h", ".sh"} or path.name in {"Kbuild", "Makefile"})
+        and not path.name.endswith(".mod.c")
     ]
     if not files:
         raise BuildError("driver/ has no sources", "use --install none to boot without the driver")
@@ -60,7 +62,11 @@ def driver_layer(kernel: kernels.Kernel) -> Path:
         cache.digest_of_files(files, source),
     ]
     return cache.ensure(
-        "drivers", f"driver-{kernel.label}", key, lambda target: _build_driver(kernel, target), keep=6
+        "drivers",
+        f"driver-{kernel.label}",
+        key,
+        lambda target: _build_driver(kernel, target),
+        keep=6,
     )
 
 

@@ -81,7 +81,9 @@ class Cable:
                     writer.close()
             answer: dict[str, Any] = json.loads(line)
         except (OSError, ValueError, TimeoutError) as error:
-            raise LabError(f"the virtual cable does not answer: {error}\n{tail(self.log)}") from error
+            raise LabError(
+                f"the virtual cable does not answer: {error}\n{tail(self.log)}"
+            ) from error
         if not answer.pop("ok", False):
             raise LabError(f"the cable says: {answer.get('error', 'no')}")
         return answer

@@ -101,7 +101,11 @@ def run(
 def run_logged(words: list[str], *, what: str, log: Path | None = None) -> None:
     """Run a command with its output in `log` (or kept in memory); BuildError if it fails."""
     done = subprocess.run(
-        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
     )
     text = done.stdout.decode(errors="replace")
     if log:

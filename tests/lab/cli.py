@@ -31,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
     def verb(name: str, text: str, *, named: bool = True) -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=text, description=text)
         if named:
-            sub.add_argument("--name", default="lab", metavar="LAB", help="which lab (default: lab)")
+            sub.add_argument(
+                "--name", default="lab", metavar="LAB", help="which lab (default: lab)"
+            )
         return sub
 
     up = verb("up", "start a lab and leave it running")

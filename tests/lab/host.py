@@ -43,15 +43,23 @@ class Result:
         return self
 
 
-def _request(command: str | list[str], timeout: float | None, **fields: object) -> dict[str, object]:
-    words = {"shell": command} if isinstance(command, str) else {"argv": [str(word) for word in command]}
+def _request(
+    command: str | list[str], timeout: float | None, **fields: object
+) -> dict[str, object]:
+    words = (
+        {"shell": command}
+        if isinstance(command, str)
+        else {"argv": [str(word) for word in command]}
+    )
     return {**words, "timeout": timeout, **fields}
 
 
 class Process:
     """A program running in a host. Use it in a `with`, so that it does not outlive the test."""
 
-    def __init__(self, host: Host, command: str | list[str], timeout: float | None, sink: Sink | None) -> None:
+    def __init__(
+        self, host: Host, command: str | list[str], timeout: float | None, sink: Sink | None
+    ) -> None:
         self.command = command if isinstance(command, str) else " ".join(command)
         self._sink = sink
         self._parts: dict[int, list[bytes]] = {1: [], 2: []}

@@ -110,9 +110,15 @@ def _image_of_root(name: str, root: Path) -> Path:
 
 def lab_layer() -> Path:
     """The top layer: the lab's own programs and units in a host."""
-    files = [path for path in GUEST_FILES.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    files = [
+        path
+        for path in GUEST_FILES.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
     key = [_REVISION, cache.digest_of_files(files, GUEST_FILES)]
-    return cache.ensure("layers", "lab", key, lambda target: _build_lab_layer(files, target), keep=4)
+    return cache.ensure(
+        "layers", "lab", key, lambda target: _build_lab_layer(files, target), keep=4
+    )
 
 
 def _build_lab_layer(files: list[Path], target: Path) -> None:
@@ -123,8 +129,10 @@ def _build_lab_layer(files: list[Path], target: Path) -> None:
     wanted_late = tree / "etc/systemd/system/multi-user.target.wants"
     for folder in (tree / PROGRAMS, units, wanted, wanted_late):
         folder.mkdir(parents=True)
+    config = tree / "etc/usb4rdma/usb4rdmad.toml.d"
+    config.mkdir(parents=True)
     for path in files:
-        destination = units if path.suffix == ".service" else tree / PROGRAMS
+        destination = {".service": units, ".toml": config}.get(path.suffix, tree / PROGRAMS)
         shutil.copy2(path, destination / path.name)
     (wanted / "lab-agent.service").symlink_to("/usr/lib/systemd/system/lab-agent.service")
     (wanted_late / "lab-driver.service").symlink_to("/usr/lib/systemd/system/lab-driver.service")
@@ -134,7 +142,6 @@ def _build_lab_layer(files: list[Path], target: Path) -> None:
 
 def build_all(labels: list[str]) -> None:
     """Fill the cache with what `lab up` needs for these kernels."""
-
 
     for label in labels:
         kernel = kernels.ensure(label)
@@ -151,7 +158,9 @@ def packages_available() -> bool:
 def check_tools() -> str:
     """QEMU's own version line; BuildError if it does not run."""
     words, env = tools.qemu()
-    done = subprocess.run([*words, "--version"], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*words, "--version"], env=env, capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         raise BuildError(f"QEMU does not run: {done.stderr.strip()}")
     return done.stdout.splitlines()[0]

@@ -86,7 +86,9 @@ class Machine:
             left = deadline - asyncio.get_running_loop().time()
             hello = asyncio.ensure_future(self._up.wait())
             ended = asyncio.ensure_future(self._process.wait())
-            await asyncio.wait((hello, ended), timeout=max(0.0, left), return_when="FIRST_COMPLETED")
+            await asyncio.wait(
+                (hello, ended), timeout=max(0.0, left), return_when="FIRST_COMPLETED"
+            )
             hello.cancel()
             ended.cancel()
             if self._process.returncode is not None:

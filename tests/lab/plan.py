@@ -45,7 +45,9 @@ class Options:
         if init not in INITS:
             raise UsageError(f"--init {init}: use one of {', '.join(INITS)}")
         if init == "fast" and self.install == "all":
-            raise UsageError("--install all needs systemd", "leave out --init, or say --init systemd")
+            raise UsageError(
+                "--install all needs systemd", "leave out --init, or say --init systemd"
+            )
         if self.iommu not in ("", "strict"):
             raise UsageError(f"--iommu {self.iommu}: only strict is known")
         if self.topology and (self.cable or self.hosts != 2):
@@ -101,7 +103,9 @@ class Plan:
         for host in self.hosts:
             if host.name == name:
                 return host
-        raise UsageError(f"there is no host {name!r}", f"hosts: {' '.join(h.name for h in self.hosts)}")
+        raise UsageError(
+            f"there is no host {name!r}", f"hosts: {' '.join(h.name for h in self.hosts)}"
+        )
 
     def to_json(self) -> str:
         """For the run directory."""

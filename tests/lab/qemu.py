@@ -13,7 +13,7 @@ AGENT_PORT = "usb4rdma-lab"
 
 
 def vfio_socket(run_dir: Path, host: str, router: int) -> Path:
-    """Where the cable's process serves a host router."""
+    """Where the cable's process serves a host router, counted from 1."""
     return run_dir / f"{host}-{router}.vfio"
 
 
@@ -80,25 +80,41 @@ def command(plan: Plan, host: HostPlan, run_dir: Path) -> list[str]:
         # It must come before the devices it is to translate for.
         words += ["-device", "intel-iommu,caching-mode=on"]
     for number, layer in enumerate(plan.layers):
-        words += ["-drive", f"if=none,id=l{number},format=raw,readonly=on,file.locking=off,file={layer}"]
+        words += [
+            "-drive",
+            f"if=none,id=l{number},format=raw,readonly=on,file.locking=off,file={layer}",
+        ]
         words += ["-device", f"virtio-blk-pci,drive=l{number}"]
     words += ["-device", "virtio-serial-pci"]
     log = console_log(run_dir, host.name)
-    words += ["-chardev", f"file,id=console,append=on,path={log}", "-device", "virtconsole,chardev=console"]
+    words += [
+        "-chardev",
+        f"file,id=console,append=on,path={log}",
+        "-device",
+        "virtconsole,chardev=console",
+    ]
     agent = agent_socket(run_dir, host.name)
     words += ["-chardev", f"socket,id=agent,path={agent},server=off"]
     words += ["-device", f"virtserialport,chardev=agent,name={AGENT_PORT}"]
     share = share_dir(run_dir, host.name)
     words += ["-fsdev", f"local,id=share,path={share},security_model=none,multidevs=remap"]
     words += ["-device", "virtio-9p-pci,fsdev=share,mount_tag=share"]
-    words += ["-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng"]
+    words += [
+        "-object",
+        "rng-random,id=rng,filename=/dev/urandom",
+        "-device",
+        "virtio-rng-pci,rng=rng",
+    ]
     words += ["-qmp", f"unix:{run_dir / (host.name + '.qmp')},server=on,wait=off"]
     if options.net:
-        words += ["-netdev", f"stream,id=net,server=off,addr.type=unix,addr.path={net_socket(run_dir)}"]
+        words += [
+            "-netdev",
+            f"stream,id=net,server=off,addr.type=unix,addr.path={net_socket(run_dir)}",
+        ]
         mac = f"52:54:00:12:00:{host.index:02x}"
         words += ["-device", f"virtio-net-pci,netdev=net,mac={mac},host_mtu=4500"]
     if plan.has_cable:
-        for router in range(host.routers):
+        for router in range(1, host.routers + 1):
             path = str(vfio_socket(run_dir, host.name, router))
             device = {"driver": "vfio-user-pci", "socket": {"type": "unix", "path": path}}
             words += ["-device", json.dumps(device)]

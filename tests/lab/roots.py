@@ -121,7 +121,8 @@ printf '127.0.0.1 localhost\n::1 localhost\n' > /etc/hosts
 systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
     fstrim.timer man-db.timer systemd-firstboot.service systemd-pstore.service \
     systemd-timesyncd.service getty@tty1.service serial-getty@hvc0.service \
-    systemd-update-utmp.service systemd-networkd-wait-online.service
+    systemd-update-utmp.service systemd-networkd-wait-online.service ldconfig.service \
+    modprobe@drm.service
 systemctl set-default multi-user.target
 mkdir -p /etc/security/limits.d /etc/systemd/system.conf.d
 printf '* - memlock unlimited\nroot - memlock unlimited\n' > /etc/security/limits.d/rdma.conf
@@ -142,13 +143,15 @@ def ensure(spec: RootSpec) -> Path:
 
 def _build(spec: RootSpec, target: Path) -> None:
     if shutil.which("mmdebstrap") is None:
-        raise MissingTool("mmdebstrap is missing", "tests/lab/bootstrap installs what the lab needs")
+        raise MissingTool("mmdebstrap is missing", "`make bootstrap` installs what the lab needs")
     if cache.free_bytes() < NEEDED_BYTES:
         raise LabError(
             f"less than {NEEDED_BYTES >> 30} GiB are free for the cache",
             "make room, or set USB4RDMA_CACHE to a directory on a larger disk",
         )
-    with step(f"building the {spec.name} root (Debian {spec.suites[0]}, {len(spec.packages)} packages)"):
+    with step(
+        f"building the {spec.name} root (Debian {spec.suites[0]}, {len(spec.packages)} packages)"
+    ):
         _bootstrap(spec, target)
         if spec.script:
             say(f"{spec.name} root: completing it")
@@ -159,7 +162,9 @@ def _build(spec: RootSpec, target: Path) -> None:
 
 def _bootstrap(spec: RootSpec, target: Path) -> None:
     workshop = target.parent
-    (preferences := workshop / f"{target.name}.pref").write_text(_preferences(spec), encoding="utf-8")
+    (preferences := workshop / f"{target.name}.pref").write_text(
+        _preferences(spec), encoding="utf-8"
+    )
     (apt_conf := workshop / f"{target.name}.conf").write_text(
         "\n".join(sources.settings()) + "\n", encoding="utf-8"
     )
@@ -174,7 +179,7 @@ def _bootstrap(spec: RootSpec, target: Path) -> None:
         f"--aptopt={apt_conf}",
         "--dpkgopt=force-confold",
         "--include=debian-archive-keyring",
-        f"--setup-hook=mkdir -p \"$1\"/etc/apt/preferences.d && cat {preferences} > \"$1\"/etc/apt/preferences.d/lab",
+        f'--setup-hook=mkdir -p "$1"/etc/apt/preferences.d && cat {preferences} > "$1"/etc/apt/preferences.d/lab',
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in spec.excluded_paths),
         *(f"--include={package}" for package in spec.packages),
         spec.suites[0],
@@ -185,7 +190,15 @@ def _bootstrap(spec: RootSpec, target: Path) -> None:
         _follow(words, spec.name)
     else:
         target.mkdir()
-        unpack = [*chroot.namespaces(), "tar", "-x", "--numeric-owner", "-C", str(target), "--exclude=./dev/*"]
+        unpack = [
+            *chroot.namespaces(),
+            "tar",
+            "-x",
+            "--numeric-owner",
+            "-C",
+            str(target),
+            "--exclude=./dev/*",
+        ]
         with subprocess.Popen(unpack, stdin=subprocess.PIPE) as tar:
             _follow(words, spec.name, stdout=tar.stdin)
             assert tar.stdin is not None
@@ -198,7 +211,8 @@ def _bootstrap(spec: RootSpec, target: Path) -> None:
 
 def _preferences(spec: RootSpec) -> str:
     return "\n".join(
-        f"Package: {names}\nPin: release n={suite}\nPin-Priority: 900\n" for names, suite in spec.pins
+        f"Package: {names}\nPin: release n={suite}\nPin-Priority: 900\n"
+        for names, suite in spec.pins
     )
 
 
@@ -206,7 +220,12 @@ def _follow(words: list[str], name: str, stdout: object = subprocess.DEVNULL) ->
     """Run mmdebstrap, show its own progress lines, and keep the rest for the error."""
     lines: list[str] = []
     with subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, text=True, errors="replace"  # type: ignore[call-overload]
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",  # type: ignore[call-overload]
     ) as process:
         for line in process.stderr:
             lines.append(line.rstrip())

@@ -47,7 +47,11 @@ def mirror() -> str:
     """The mirror this machine's apt uses for Debian."""
     return parse_mirror(
         _output(
-            "apt-get", "indextargets", "--format", "$(REPO_URI)|$(ORIGIN)|$(LABEL)", "Created-By: Packages"
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(REPO_URI)|$(ORIGIN)|$(LABEL)",
+            "Created-By: Packages",
         )
     )
 

@@ -25,7 +25,9 @@ def _read(path: Path) -> dict[str, ProcessId]:
     """Processes by name; an unreadable or garbled file counts as empty."""
     try:
         data = json.loads(path.read_text(encoding="ascii"))
-        return {str(name): ProcessId(int(pid), int(started)) for name, (pid, started) in data.items()}
+        return {
+            str(name): ProcessId(int(pid), int(started)) for name, (pid, started) in data.items()
+        }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 

@@ -70,7 +70,9 @@ class Supervisor:
                 if code not in (1, 124) or asyncio.get_running_loop().time() - started > seconds:
                     break
                 # "degraded" is also 1; then the second question is answered at once.
-                code, _ = await machine.run({"shell": "systemctl is-system-running | grep -q degraded"})
+                code, _ = await machine.run(
+                    {"shell": "systemctl is-system-running | grep -q degraded"}
+                )
                 if code == 0:
                     break
         took = asyncio.get_running_loop().time() - started
@@ -155,7 +157,9 @@ class Supervisor:
             listening.cancel()
             machine.channel.forget(number)
 
-    async def _relay_input(self, machine: Machine, number: int, reader: asyncio.StreamReader) -> None:
+    async def _relay_input(
+        self, machine: Machine, number: int, reader: asyncio.StreamReader
+    ) -> None:
         while line := await reader.readline():
             machine.channel.tell(number, json.loads(line))
         machine.channel.tell(number, {"op": "kill", "signal": int(signal.SIGKILL)})
@@ -223,7 +227,9 @@ async def serve(run_dir: Path) -> int:
             starting.cancel()
             raise BootError("told to end while the hosts were booting")
         starting.result()
-        server = await asyncio.start_unix_server(supervisor.serve, run_dir / state.SOCKET, limit=LINE_MAX)
+        server = await asyncio.start_unix_server(
+            supervisor.serve, run_dir / state.SOCKET, limit=LINE_MAX
+        )
         say("ready", "")
         await quitting
         server.close()

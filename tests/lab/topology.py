@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Which hosts there are and which cables join them; the topology file of the virtual cable.
 
-    [[host]]
-    name = "a"
-        [[host.router]]        # optional; one default router if there is none
-        version = 2            # and other keys that only the cable reads
-    [[cable]]
-    ends = ["a:1", "b:1"]      # host:port, or host-router:port
-    plugged = true
+[[host]]
+name = "a"
+    [[host.router]]        # optional; one default router if there is none
+    version = 2            # and other keys that only the cable reads
+[[cable]]
+ends = ["a:1", "b:1"]      # host:port, or host.router:port
+plugged = true
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .errors import UsageError
 
 HOSTS_MAX = 26
 _HOST = re.compile(r"[a-z][a-z0-9]{0,14}")
-_END = re.compile(r"([a-z][a-z0-9]{0,14})(?:-(\d+))?:(\d+)")
+_END = re.compile(r"([a-z][a-z0-9]{0,14})(?:\.[1-9])?:[1-9]")
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,9 @@ class Topology:
 
 def parse_cable(text: str) -> tuple[str, str]:
     """The two ends of a cable written as a:1-b:1."""
-    for position, letter in enumerate(text):
-        if letter == "-":
-            ends = (text[:position], text[position + 1 :])
-            if all(_END.fullmatch(end) for end in ends):
-                return ends
+    first, _, second = text.partition("-")
+    if _END.fullmatch(first) and _END.fullmatch(second):
+        return first, second
     raise UsageError(f"{text!r} is not a cable", "write it as a:1-b:1 (host:port-host:port)")
 
 
@@ -100,10 +98,15 @@ def from_file(path: Path) -> Topology:
         raise UsageError(f"cannot read the topology: {error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {error}") from error
-    hosts = tuple(_host(path, entry) for entry in _tables(path, data, "host"))
+    entries = _tables(path, data, "host")
+    every = [_host(path, entry) for entry in entries]
+    # A "script" host is played by the cable's process; it is not ours to boot.
+    hosts = tuple(
+        h for h, entry in zip(every, entries, strict=True) if entry.get("kind") != "script"
+    )
     if not hosts:
-        raise UsageError(f"{path}: no [[host]] in it")
-    names = [host.name for host in hosts]
+        raise UsageError(f"{path}: no [[host]] to boot in it")
+    names = [host.name for host in every]
     if len(set(names)) != len(names):
         raise UsageError(f"{path}: two hosts have the same name")
     cables = tuple(_cable(path, entry, names) for entry in _tables(path, data, "cable"))
@@ -120,14 +123,16 @@ def _tables(path: Path, data: dict[str, Any], key: str) -> list[dict[str, Any]]:
 def _host(path: Path, entry: dict[str, Any]) -> HostSpec:
     name = entry.get("name")
     if not isinstance(name, str) or not _HOST.fullmatch(name):
-        raise UsageError(f"{path}: {name!r} cannot name a host", "use lower-case letters and digits")
+        raise UsageError(
+            f"{path}: {name!r} cannot name a host", "use lower-case letters and digits"
+        )
     return HostSpec(name, max(1, len(_tables(path, entry, "router"))))
 
 
 def _cable(path: Path, entry: dict[str, Any], names: list[str]) -> str:
     ends = entry.get("ends")
     if not isinstance(ends, list) or len(ends) != 2 or not all(isinstance(e, str) for e in ends):
-        raise UsageError(f"{path}: a cable needs ends = [\"a:1\", \"b:1\"]")
+        raise UsageError(f'{path}: a cable needs ends = ["a:1", "b:1"]')
     for end in ends:
         if host_of(end) not in names:
             raise UsageError(f"{path}: cable end {end}: there is no such host")

@@ -64,8 +64,12 @@ class Command:
         argv = request.get("argv") or ["/bin/bash", "-c", request["shell"]]
         env = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/bash",
-            "LANG": "C.UTF-8", "TERM": "xterm" if request.get("pty") else "dumb",
+            "HOME": "/root",
+            "USER": "root",
+            "LOGNAME": "root",
+            "SHELL": "/bin/bash",
+            "LANG": "C.UTF-8",
+            "TERM": "xterm" if request.get("pty") else "dumb",
         } | (request.get("env") or {})
         options = {"env": env, "cwd": "/root", "start_new_session": True}
         if request.get("pty"):
@@ -76,8 +80,12 @@ class Command:
     def _start_on_pipes(self, argv, options, request):
         wants_input = request.get("interactive") or request.get("stdin") is not None
         self.process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE if wants_input else subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, **options,
+            argv,
+            stdin=subprocess.PIPE if wants_input else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            **options,
         )
         self.readers = {self.process.stdout.fileno(): 1, self.process.stderr.fileno(): 2}
         if wants_input:
@@ -93,8 +101,12 @@ class Command:
         master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         self.process = subprocess.Popen(
-            argv, stdin=slave, stdout=slave, stderr=slave,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0), **options,
+            argv,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            **options,
         )
         os.close(slave)
         os.set_blocking(master, False)
@@ -262,7 +274,9 @@ class Agent:
                 os.close(reader)
         elif data:
             self.send(
-                op="out", id=command.id, fd=command.readers[reader],
+                op="out",
+                id=command.id,
+                fd=command.readers[reader],
                 data=base64.b64encode(data).decode(),
             )
 
@@ -293,7 +307,10 @@ class Agent:
             command.drop_input()
             rc = 124 if command.timed_out else code if code >= 0 else 128 - code
             self.send(
-                op="exit", id=command.id, rc=rc, timed_out=command.timed_out,
+                op="exit",
+                id=command.id,
+                rc=rc,
+                timed_out=command.timed_out,
                 seconds=round(time.monotonic() - command.started, 3),
             )
             del self.commands[command.id]
