@@ -95,6 +95,8 @@ class Machine:
                 raise BootError(
                     f"QEMU of host {self.host.name} ended with {self._process.returncode}:\n"
                     + tail(self.run_dir / f"{self.host.name}.qemu")
+                    + "\nThe console says:\n"
+                    + tail(qemu.console_log(self.run_dir, self.host.name))
                 )
             if left <= 0:
                 raise BootError(
