@@ -608,6 +608,8 @@ static void u4_req_nak(struct u4_qp *qp, const struct u4_seg *seg)
 		return;
 	}
 	u4_xp_count(qp->dev, U4_CNT_RX_NAK_SEQ, 1);
+	if (qp->rnr_wait)
+		return;
 	/* The peer is alive and says what it lacks: no reason to give up early. */
 	qp->progress = jiffies;
 	u4_req_retry(qp, &qp->naks, qp->attr.retry_cnt * U4_NAKS_PER_RETRY);

@@ -246,6 +246,9 @@ static void u4_rsp_not_ready(struct u4_qp *qp)
 		qp->in_msg = false;
 		return;
 	}
+	/* What is under way behind this one needs no NAK of its own. */
+	qp->nak_sent = true;
+	qp->gap_psn = qp->e_psn;
 	qp->nak_due = U4_OP_RNR_NAK;
 	qp->nak_code = qp->attr.min_rnr_timer;
 	qp->nak_psn = qp->e_psn;

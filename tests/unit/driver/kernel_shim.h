@@ -60,6 +60,7 @@ struct sg_table { int unused; };
 #define BIT(n)			(1ul << (n))
 #define ALIGN(x, a)		(((x) + (a) - 1) / (a) * (a))
 #define HZ			250
+#define ETH_GSTRING_LEN		32
 #define NSEC_PER_USEC		1000ull
 #define cpu_to_le16(x)		htole16(x)
 #define cpu_to_le32(x)		htole32(x)
