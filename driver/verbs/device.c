@@ -29,7 +29,7 @@ static __be64 u4_guid(const struct u4_peer *peer)
 static int u4_query_device(struct ib_device *ib, struct ib_device_attr *attr,
 			   struct ib_udata *udata)
 {
-	if (udata->inlen || udata->outlen)
+	if (udata && (udata->inlen || udata->outlen))
 		return -EINVAL;
 
 	attr->fw_ver = U4_FW_VERSION_WORD;
