@@ -110,6 +110,14 @@ class BusLost(Usb4RdmaError):
     """The connection to the message bus is gone."""
 
 
+class CallFailed(Usb4RdmaError):
+    """A method call was answered by an error; `error` is its full name."""
+
+    def __init__(self, message: str, error: str) -> None:
+        super().__init__(message)
+        self.error = error
+
+
 class ServiceUnreachable(Usb4RdmaError):
     """usb4rdmactl cannot reach the daemon."""
 

@@ -16,8 +16,8 @@ from typing import Any
 from dbus_next import BusType, Message, MessageType, NameFlag, RequestNameReply
 from dbus_next.aio import MessageBus
 
-from ..errors import BusLost
-from .wire import Call, Value
+from ..errors import BusLost, CallFailed
+from .wire import Call, Value, plain
 
 CALL_TIMEOUT = 25.0
 UNSENT_MAX = 20_000
@@ -45,8 +45,15 @@ class Connection:
         self._bus = MessageBus(bus_address=address, bus_type=BusType.SYSTEM)
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def open(self, on_call: Callable[[Call], bool]) -> None:
-        """Connect; `on_call` says whether it took a call (and replies with send())."""
+    async def open(
+        self,
+        on_call: Callable[[Call], bool],
+        on_signal: Callable[[str, str, str, Sequence[Value]], None] | None = None,
+    ) -> None:
+        """Connect; `on_call` says whether it took a call (and replies with send()).
+
+        `on_signal` gets path, interface, member and body of each signal.
+        """
         try:
             async with asyncio.timeout(CALL_TIMEOUT):
                 await self._bus.connect()
@@ -58,6 +65,9 @@ class Connection:
         writer.sock = _PatientSocket(writer.sock)
 
         def handle(message: Message) -> bool:
+            if message.message_type is MessageType.SIGNAL and on_signal is not None:
+                on_signal(message.path, message.interface, message.member, plain(message.body))
+                return False
             call = Call.of(message)
             if call is None or call.interface == "org.freedesktop.DBus.Peer":
                 return False
@@ -100,7 +110,7 @@ class Connection:
         body: Sequence[Value] = (),
         patience: float = CALL_TIMEOUT,
     ) -> Sequence[Value]:
-        """Call a method; BusLost on any failure, with the error's text."""
+        """Call a method; CallFailed when it answers with an error, else BusLost."""
         message = Message(
             destination=destination,
             path=path,
@@ -116,9 +126,11 @@ class Connection:
                 answer = await self._bus.call(message)
         except (OSError, EOFError, TimeoutError) as error:
             raise BusLost(f"{destination} did not answer: {error}") from None
-        if answer is None or answer.message_type is MessageType.ERROR:
-            text = answer.body[0] if answer is not None and answer.body else ""
-            raise BusLost(f"{destination}: {text}")
+        if answer is None:
+            raise BusLost(f"{destination} did not answer")
+        if answer.message_type is MessageType.ERROR:
+            text = str(answer.body[0]) if answer.body else answer.error_name
+            raise CallFailed(text, answer.error_name)
         return list(answer.body)
 
     def close(self) -> None:

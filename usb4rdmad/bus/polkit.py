@@ -7,7 +7,7 @@ an absent polkit, a caller that has left, an answer that does not come in time.
 
 from __future__ import annotations
 
-from ..errors import AccessDenied, BusLost, InteractionRequired
+from ..errors import AccessDenied, BusLost, CallFailed, InteractionRequired
 from .connection import Connection
 from .wire import variant
 
@@ -26,7 +26,7 @@ async def uid_of(connection: Connection, sender: str) -> int:
             "s",
             [sender],
         )
-    except BusLost:
+    except (BusLost, CallFailed):
         raise AccessDenied("the caller is gone") from None
     return int(uid)
 
@@ -47,7 +47,7 @@ async def check(connection: Connection, sender: str, action: str, interactive: b
             [subject, PREFIX + action, {}, 1 if interactive else 0, ""],
             INTERACTIVE_TIMEOUT if interactive else 25.0,
         )
-    except BusLost:
+    except (BusLost, CallFailed):
         raise AccessDenied(f"{PREFIX}{action}: polkit gave no answer") from None
     authorized, challenge, _ = answer
     if authorized:

@@ -246,9 +246,7 @@ class FakeHost:
             await asyncio.wait_for(task, DEADLINE)
             self.hub = None
 
-    async def until(
-        self, state: LinkState, name: str = "link0", reason: str | None = None
-    ) -> None:
+    async def until(self, state: LinkState, name: str = "link0", reason: str | None = None) -> None:
         """Wait until a link is in this state; says what it was in when it is not."""
         hub = self.hub
         assert hub is not None

@@ -27,6 +27,13 @@ def link(host: FakeHost, name: str = "link0"):  # type: ignore[no-untyped-def]
     return host.hub.state.links[name]
 
 
+async def turn(*hosts: FakeHost) -> None:
+    """Let every host do what is queued."""
+    for host in hosts:
+        await host.hub.flush()
+    await asyncio.sleep(0)
+
+
 def test_tofu_hosts_become_active_with_addresses_that_match(hosts: Hosts) -> None:
     async def story() -> None:
         a, b = hosts("nova"), hosts("mars", extra="[network]\nmtu = 9000\n")
@@ -65,7 +72,7 @@ def test_clashing_networks_of_either_host_are_avoided(hosts: Hosts, side: int) -
             await b.until(LinkState.ACTIVE)
             async with asyncio.timeout(5):
                 while any(first.ipv4 == link(x).setup.plan.subnets.ipv4 for x in (a, b)):
-                    await asyncio.sleep(0)
+                    await turn(a, b)
             assert link(a).setup.plan.subnets == link(b).setup.plan.subnets
             assert {x.ip for x in a.interfaces["u4rdma0"].addresses} == {
                 x.ip for x in link(a).setup.plan.local
@@ -345,7 +352,7 @@ def test_changed_mtu_wish_is_agreed_again(hosts: Hosts) -> None:
             a.app.reload()
             async with asyncio.timeout(5):
                 while {x.interfaces["u4rdma0"].mtu for x in (a, b)} != {9000}:
-                    await asyncio.sleep(0)
+                    await turn(a, b)
 
     run(story)
 
