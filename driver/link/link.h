@@ -14,6 +14,7 @@
 #define U4_LINK_H
 
 #include <linux/device.h>
+#include <linux/ethtool.h>
 #include <linux/netdevice.h>
 #include <linux/rcupdate.h>
 #include <linux/types.h>
@@ -22,6 +23,7 @@
 #include "../wire.h"
 
 #define U4_MAX_RAILS	8	/* cables of one peer */
+#define U4_PEER_COUNTERS 21	/* of a rail, see u4_peer_counter_names[] */
 
 struct u4_rail;
 struct u4_slot;
@@ -37,7 +39,9 @@ struct u4_slot;
  * @netdev: network interface, set by the link core before peer_add()
  * @client: for the layer above: set by peer_add(), its own since
  *
- * The fields below @client are the link core's own.
+ * The fields below @client are the link core's own: @nrails is the length of
+ * @rails, written under the core's lock; @users counts rails that were made;
+ * @past holds the counters of rails that are no more.
  */
 struct u4_peer {
 	struct device		dev;
@@ -52,6 +56,9 @@ struct u4_peer {
 	u8			host_id[USB4_RDMA_HOST_ID_LEN];
 	u64			epoch;
 	unsigned int		links;
+	unsigned int		nrails;
+	atomic_t		users;
+	u64			past[U4_PEER_COUNTERS];
 	struct list_head	node;
 	char			ibdev[64];
 };
@@ -127,6 +134,10 @@ struct u4_port_speed {
 };
 
 void u4_peer_speed(struct u4_peer *peer, struct u4_port_speed *speed);
+
+/* Counters of all rails that a peer has and had, summed up. Process context. */
+extern const char u4_peer_counter_names[U4_PEER_COUNTERS][ETH_GSTRING_LEN];
+void u4_peer_counters(struct u4_peer *peer, u64 *values);
 
 /**
  * u4_peer_rail() - pick the rail that carries a flow

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* One summary for people: /sys/kernel/debug/usb4_rdma/summary. */
+#include <linux/debugfs.h>
+#include <linux/module.h>
+#include <linux/seq_file.h>
+
+#include "../compat.h"
+#include "core.h"
+#include "rail.h"
+
+static struct dentry *debugfs_root;
+
+static const char *const phase_names[] = {
+	[U4_PHASE_NONE]		= "none",
+	[U4_PHASE_MADE]		= "made",
+	[U4_PHASE_UP]		= "up",
+	[U4_PHASE_ACTIVE]	= "active",
+};
+
+static void summary_rail(struct seq_file *file, struct u4_rail *rail)
+{
+	seq_printf(file, "  rail: rx next %u tag %08x, tx seq %u limit %u tag %08x\n",
+		   rail->rx_next, rail->rx_tag, rail->tx_seq, rail->tx_limit, rail->tx_tag);
+	seq_printf(file, "  rail: free %u reserved %u posted %u, waiters %s, watch %s\n",
+		   rail->nfree, rail->reserved, rail->posted,
+		   list_empty(&rail->waiters) ? "no" : "yes", rail->watch_on ? "on" : "off");
+	if (rail->rx && rail->tx)
+		seq_printf(file, "  rail: rings rx %d tx %d\n", rail->rx->hop, rail->tx->hop);
+}
+
+static int summary_link(struct u4_link *link, void *data)
+{
+	struct seq_file *file = data;
+
+	seq_printf(file, "%s: %s, authorized %d, instance %llu, phase %s, route 0x%llx\n",
+		   dev_name(&link->dev), u4_state_names[link->state], link->authorized,
+		   link->instance, phase_names[link->facts.phase], link->xd->route);
+	seq_printf(file, "  hops: out %d in %d, paths %s, %u Gb/s x %u\n", link->out_hopid,
+		   link->in_hopid, link->paths_on ? "on" : "off", link->xd->link_speed,
+		   u4_link_lanes(link->xd));
+	mutex_lock(&link->hw_lock);
+	if (link->rail)
+		summary_rail(file, link->rail);
+	mutex_unlock(&link->hw_lock);
+	return 0;
+}
+
+static void summary_peer(struct u4_peer *peer, void *data)
+{
+	struct seq_file *file = data;
+	u64 values[U4_PEER_COUNTERS];
+	unsigned int i;
+
+	seq_printf(file, "%s: %s %s, links %u, rails %u, users %d\n", dev_name(&peer->dev),
+		   peer->ibdev, peer->netdev->name, peer->links, peer->nrails,
+		   atomic_read(&peer->users));
+	u4_peer_counters(peer, values);
+	for (i = 0; i < U4_PEER_COUNTERS; i++)
+		seq_printf(file, "  %s: %llu\n", u4_peer_counter_names[i], values[i]);
+}
+
+static int summary_show(struct seq_file *file, void *data)
+{
+	u4_link_for_each(summary_link, file);
+	u4_peer_for_each(summary_peer, file);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(summary);
+
+void u4_debugfs_init(void)
+{
+	debugfs_root = debugfs_create_dir(KBUILD_MODNAME, NULL);
+	debugfs_create_file("summary", 0400, debugfs_root, NULL, &summary_fops);
+}
+
+void u4_debugfs_exit(void)
+{
+	debugfs_remove_recursive(debugfs_root);
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The receiving side of a rail: the NAPI poll, the checks on each frame, frame
+ * numbers, runs, and losses.
+ *
+ * Everything here runs in the rail's poll (or after it was disabled), so it needs
+ * no lock. Buffers are handed to the upcalls in place and posted again at once.
+ *
+ * Numbers: rx_next is the number that the next frame should have. A header
+ * carries its own, a raw frame the three low bits in its EOF PDF. What does not
+ * fit means that frames were lost: the run is broken, and the next header sets
+ * rx_next right. A frame with an error flag used a number and a descriptor, but
+ * nothing in it is believed.
+ */
+#include <linux/dma-mapping.h>
+
+#include "../compat.h"
+#include "../net/net.h"
+#include "../trace.h"
+#include "core.h"
+#include "rail.h"
+
+int u4_rail_rx_post(struct u4_rail *rail, struct u4_rx_buf *buf)
+{
+	return tb_ring_rx(rail->rx, &buf->frame);
+}
+
+/* The ring's interrupt: hardirq, under the ring's and the NHI's locks. */
+void u4_rail_start_poll(void *data)
+{
+	struct u4_rail *rail = data;
+
+	WRITE_ONCE(rail->rx_masked, true);
+	napi_schedule(&rail->napi);
+}
+
+static void rx_run_end(struct u4_rail *rail, bool ok)
+{
+	struct u4_rx_run *run = &rail->rx_run;
+
+	if (!run->active)
+		return;
+	run->active = false;
+	if (ok)
+		rail->rx_stats.runs++;
+	else
+		rail->rx_stats.runs_bad++;
+	if (run->kind == U4_KIND_NET)
+		u4_net_rx_confirm(rail, ok);
+	else
+		u4_client->rx_confirm(rail->peer, rail, &rail->client_run, ok);
+}
+
+static void rx_lost(struct u4_rail *rail, unsigned int frames)
+{
+	trace_u4_rx_lost(rail->peer->index, rail->rx_next, frames);
+	rail->rx_stats.lost += frames;
+	rx_run_end(rail, false);
+	u4_client->rx_lost(rail->peer, rail);
+}
+
+static bool rx_header_valid(const struct u4_link_hdr *hdr)
+{
+	if (hdr->reserved || hdr->flags & ~U4_LINK_PROBE || hdr->nraw > U4_RAW_MAX)
+		return false;
+	switch (hdr->kind) {
+	case U4_KIND_LINK:
+		return !hdr->nraw;
+	case U4_KIND_NET:
+	case U4_KIND_XP:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void rx_header(struct u4_rail *rail, const void *data, unsigned int len)
+{
+	struct u4_rx_run *run = &rail->rx_run;
+	struct u4_link_hdr hdr;
+	u32 seq, gap;
+
+	if (len < sizeof(hdr)) {
+		rail->rx_stats.bad++;
+		rail->rx_next++;
+		rx_lost(rail, 0);
+		return;
+	}
+	memcpy(&hdr, data, sizeof(hdr));
+	if (le32_to_cpu(hdr.tag) != rail->rx_tag) {
+		rail->rx_stats.stale++;
+		return;
+	}
+	if (!rx_header_valid(&hdr)) {
+		rail->rx_stats.bad++;
+		rail->rx_next++;
+		rx_lost(rail, 0);
+		return;
+	}
+
+	seq = le32_to_cpu(hdr.seq);
+	gap = seq - rail->rx_next;
+	if (gap)
+		rx_lost(rail, (s32)gap > 0 ? gap : 0);
+	else
+		rx_run_end(rail, run->got == run->nraw);
+	WRITE_ONCE(rail->rx_next, seq + 1);
+	u4_rail_credits(rail, le32_to_cpu(hdr.limit));
+	if (hdr.flags & U4_LINK_PROBE)
+		rail->rx_answer = true;
+	trace_u4_rx(rail->peer->index, hdr.kind, hdr.nraw, seq, len);
+
+	data += sizeof(hdr);
+	len -= sizeof(hdr);
+	if (hdr.nraw) {
+		run->kind = hdr.kind;
+		run->nraw = hdr.nraw;
+		run->got = 0;
+	}
+	if (hdr.kind == U4_KIND_NET)
+		u4_net_rx_header(rail, data, len, hdr.nraw);
+	else if (hdr.kind == U4_KIND_XP)
+		u4_client->rx_header(rail->peer, rail, &rail->client_run, data, len, hdr.nraw);
+	if (hdr.nraw)
+		WRITE_ONCE(run->active, true);
+}
+
+static void rx_raw(struct u4_rail *rail, const void *data, unsigned int len, unsigned int eof)
+{
+	struct u4_rx_run *run = &rail->rx_run;
+	u32 gap = (eof - rail->rx_next) & U4_PDF_RAW_MASK;
+
+	if (gap) {
+		rail->rx_next += gap;
+		rx_lost(rail, gap);
+	}
+	WRITE_ONCE(rail->rx_next, rail->rx_next + 1);
+	if (!run->active || run->got >= run->nraw) {
+		rail->rx_stats.stray++;
+		return;
+	}
+	if (run->kind == U4_KIND_NET)
+		u4_net_rx_raw(rail, data, len);
+	else
+		u4_client->rx_raw(rail->peer, rail, &rail->client_run, run->got, data, len);
+	run->got++;
+}
+
+static void rx_frame(struct u4_rail *rail, struct u4_rx_buf *buf)
+{
+	unsigned int len = buf->frame.size ? buf->frame.size : U4_FRAME_SIZE;
+	unsigned int flags = buf->frame.flags, eof = buf->frame.eof;
+
+	rail->rx_stats.frames++;
+	rail->rx_stats.bytes += len;
+	if (unlikely(flags & (RING_DESC_CRC_ERROR | RING_DESC_BUFFER_OVERRUN))) {
+		if (flags & RING_DESC_CRC_ERROR)
+			rail->rx_stats.crc++;
+		else
+			rail->rx_stats.overrun++;
+		WRITE_ONCE(rail->rx_next, rail->rx_next + 1);
+		rx_lost(rail, 1);
+		return;
+	}
+
+	dma_sync_single_for_cpu(rail->dma_dev, buf->dma, len, DMA_FROM_DEVICE);
+	if (eof == U4_PDF_EOF_HDR) {
+		rx_header(rail, page_address(buf->page), len);
+	} else if (eof >= U4_PDF_EOF_RAW) {
+		rx_raw(rail, page_address(buf->page), len, eof);
+	} else {
+		rail->rx_stats.bad++;
+		rail->rx_next++;
+		rx_lost(rail, 0);
+	}
+	dma_sync_single_for_device(rail->dma_dev, buf->dma, len, DMA_FROM_DEVICE);
+}
+
+static int rx_take(struct u4_rail *rail, int budget)
+{
+	struct ring_frame *frame;
+	int work = 0;
+
+	while (work < budget && (frame = tb_ring_poll(rail->rx))) {
+		struct u4_rx_buf *buf = container_of(frame, struct u4_rx_buf, frame);
+
+		rx_frame(rail, buf);
+		u4_rail_rx_post(rail, buf);
+		work++;
+	}
+	return work;
+}
+
+/*
+ * The order at the end matters. The interrupt is unmasked while the poll still
+ * owns the rail, then the ring is looked at once more: a frame that came while
+ * the interrupt was masked may have left its status bit set, and some host
+ * interfaces fire only on its edge. An interrupt in between masks itself again
+ * and marks the poll as missed, so that it is repeated.
+ */
+int u4_rail_poll(struct napi_struct *napi, int budget)
+{
+	struct u4_rail *rail = container_of(napi, struct u4_rail, napi);
+	bool watch_hit = rail->watch_hit && !READ_ONCE(rail->rx_masked);
+	int work = 0;
+
+	WRITE_ONCE(rail->poll_cpu, smp_processor_id());
+	WRITE_ONCE(rail->watch_hit, false);
+	WRITE_ONCE(rail->rx_stats.polls, rail->rx_stats.polls + 1);
+	u4_rail_tx_reap(rail);
+
+	if (budget) {
+		work = rx_take(rail, budget);
+		if (watch_hit)
+			rail->rx_stats.rescued += work;
+		if (work < budget && READ_ONCE(rail->rx_masked)) {
+			WRITE_ONCE(rail->rx_masked, false);
+			tb_ring_poll_complete(rail->rx);
+			work += rx_take(rail, budget - work);
+		}
+		if (work) {
+			u4_client->rx_batch_end(rail->peer, rail);
+			if (!READ_ONCE(rail->watch_on)) {
+				spin_lock(&rail->tx_lock);
+				u4_rail_watch_arm(rail);
+				spin_unlock(&rail->tx_lock);
+			}
+		}
+		u4_rail_update(rail);
+	}
+	u4_rail_wake(rail);
+
+	WRITE_ONCE(rail->poll_cpu, -1);
+	if (work < budget)
+		napi_complete_done(napi, work);
+	return work;
+}
+
+/* The poll is disabled: end what was under way. */
+void u4_rail_rx_abort(struct u4_rail *rail)
+{
+	local_bh_disable();
+	rx_run_end(rail, false);
+	local_bh_enable();
+}
