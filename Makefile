@@ -31,8 +31,9 @@ $(VENV)/.requirements: tests/requirements.txt
 	@cp tests/requirements.txt $@
 
 .PHONY: demo
-demo: bootstrap ## two virtual hosts, one virtual cable, the packages, RDMA between them (KEEP=1 leaves them running)
-	@$(PYTHON) tests/demo/demo.py $(if $(KEEP),--keep)
+demo: ## two virtual hosts, one virtual cable, the packages, RDMA between them (KEEP=1 leaves them running)
+	@bash .ci/bootstrap
+	@$(SYSTEM_PYTHON) tests/demo/demo.py $(if $(KEEP),--keep)
 
 .PHONY: test
 test: venv ## all tests, units first, then those in virtual machines

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
@@ -19,22 +20,55 @@ from lab import build, chroot, kernels, roots  # noqa: E402
 from lab.errors import LabError  # noqa: E402
 from lab.progress import say  # noqa: E402
 
+MODULE = "usb4_rdma.ko"
+STRICT = "W=1 C=1"
+
+# $EDIT is a sed script for wire.h: tests build a module of another protocol version by it.
 _BUILD = r"""
 set -e
 cp -r /src/driver /tmp/driver
+sed -i "$EDIT" /tmp/driver/wire.h
 make -C "$KDIR" M=/tmp/driver clean >/dev/null
 make -C "$KDIR" M=/tmp/driver -j"$(nproc)" $OPTIONS modules
 cp /tmp/driver/usb4_rdma.ko /out/
 """
 
 
-def warnings(output: str) -> list[str]:
+@dataclass(frozen=True)
+class Build:
+    """How a build went: exit code, all output, the lines that complain."""
+
+    code: int
+    output: str
+    warnings: tuple[str, ...]
+
+
+def warnings(output: str) -> tuple[str, ...]:
     """The lines of a kernel build that complain; BTF needs a vmlinux that Debian does not ship."""
-    return [
+    return tuple(
         line
         for line in output.splitlines()
         if ("warning:" in line.lower() or "error:" in line.lower()) and "BTF" not in line
-    ]
+    )
+
+
+def build_module(kernel: str, output: Path, *, options: str = "", edit: str = "") -> Build:
+    """Build for `kernel` into `output`/usb4_rdma.ko."""
+    output.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        chroot.command(
+            roots.ensure(roots.BUILD),
+            ["/bin/sh", "-c", _BUILD],
+            binds=[chroot.Bind(TOP, "/src"), chroot.Bind(output.resolve(), "/out", writable=True)],
+            env={"KDIR": build.headers_of(kernel), "OPTIONS": options, "EDIT": edit},
+        ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return Build(done.returncode, done.stdout, warnings(done.stdout))
 
 
 def main() -> int:
@@ -43,34 +77,19 @@ def main() -> int:
     parser.add_argument("kernel", choices=kernels.LABELS)
     parser.add_argument("--strict", action="store_true")
     arguments = parser.parse_args()
-    output = TOP / "build" / arguments.kernel
-    output.mkdir(parents=True, exist_ok=True)
     say(f"building the module for {build.headers_of(arguments.kernel).removeprefix('/usr/src/')}")
-    done = subprocess.run(
-        chroot.command(
-            roots.ensure(roots.BUILD),
-            ["/bin/sh", "-c", _BUILD],
-            binds=[chroot.Bind(TOP, "/src"), chroot.Bind(output, "/out", writable=True)],
-            env={
-                "KDIR": build.headers_of(arguments.kernel),
-                "OPTIONS": "W=1 C=1" if arguments.strict else "",
-            },
-        ),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
+    done = build_module(
+        arguments.kernel,
+        TOP / "build" / arguments.kernel,
+        options=STRICT if arguments.strict else "",
     )
-    complaints = warnings(done.stdout)
-    if done.returncode != 0:
-        print(done.stdout)
-    elif arguments.strict and complaints:
-        print("\n".join(complaints))
-        return 1
-    else:
-        say(f"build/{arguments.kernel}/usb4_rdma.ko, {len(complaints)} warnings")
-    return done.returncode
+    if done.code != 0:
+        print(done.output)
+        return done.code
+    if done.warnings:
+        print("\n".join(done.warnings))
+    say(f"build/{arguments.kernel}/{MODULE}, {len(done.warnings)} warnings")
+    return 1 if arguments.strict and done.warnings else 0
 
 
 if __name__ == "__main__":

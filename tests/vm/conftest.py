@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import scenario
 from lab.api import Lab
 from lab.errors import LabError
 from lab.progress import say
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-import scenario  # noqa: E402
 
 LOGS = Path(__file__).resolve().parents[2] / "build/test-logs"
 REPORT = pytest.StashKey[dict[str, pytest.TestReport]]()

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Two Debian hosts with the packages installed: the daemon, its bus, its tool, its mistakes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import build_debs
+import build_module
+import pytest
+import scenario
+from lab.api import Host, Lab
+from scenario import CABLE
+
+pytestmark = pytest.mark.timeout(600)
+TOP = Path(__file__).resolve().parents[2]
+SERVICE, ROOT = "org.usb4rdma1", "/org/usb4rdma1"
+DROP_IN = "/etc/usb4rdma/usb4rdmad.toml.d/99-test.toml"
+
+
+@pytest.fixture(scope="module")
+def lab_options() -> dict[str, Any]:
+    build_debs.build(TOP / "dist", lint=False)
+    return {"install": "all", "init": "systemd", "net": True}
+
+
+def wait_active(lab: Lab) -> None:
+    for host in lab.hosts.values():
+        host.run("usb4rdmactl status --wait active --timeout 60", timeout=90, check=True)
+
+
+def the_link(host: Host) -> dict[str, Any]:
+    """The one link, as `usb4rdmactl status --json` has it."""
+    (link,) = json.loads(host.run("usb4rdmactl status --json", check=True).out)["links"]
+    return dict(link)
+
+
+def link_path(host: Host) -> str:
+    (path,) = re.findall(
+        rf"{ROOT}/links/\w+", host.run(f"busctl --system --list tree {SERVICE}", check=True).out
+    )
+    return str(path)
+
+
+def test_the_daemon_is_active_and_the_link_too(lab: Lab) -> None:
+    wait_active(lab)
+    for host in lab.hosts.values():
+        assert host.run("systemctl is-active usb4rdmad").out.strip() == "active"
+        assert scenario.port_state(host).endswith("ACTIVE")
+        link = the_link(host)
+        assert link["State"] == "active"
+        assert link["Gids"]
+        assert link["Mtu"] >= 4192
+
+
+def test_the_module_came_from_dkms(lab: Lab) -> None:
+    for host in lab.hosts.values():
+        assert "/updates/dkms/" in host.run("modinfo -n usb4_rdma", check=True).out
+
+
+def test_addresses_of_both_ends_fit_each_other_and_nothing_else(lab: Lab) -> None:
+    wait_active(lab)
+    a, b = lab["a"], lab["b"]
+    ours, theirs = the_link(a), the_link(b)
+    assert {address.split("/")[0] for address in ours["Addresses"]} == set(theirs["PeerAddresses"])
+    assert {address.split("/")[0] for address in theirs["Addresses"]} == set(ours["PeerAddresses"])
+    b.run(f"ping -c 2 -W 10 {scenario.rdma_address(a)}", check=True)
+
+
+def test_busctl_shows_the_tree_and_properties(lab: Lab) -> None:
+    wait_active(lab)
+    a = lab["a"]
+    path = link_path(a)
+    state = a.run(f"busctl --system get-property {SERVICE} {path} {SERVICE}.Link State", check=True)
+    assert state.out.strip() == 's "active"'
+    shown = a.run(f"busctl --system introspect {SERVICE} {path}", check=True).out
+    assert "org.freedesktop.DBus.Properties" in shown
+    assert f"{SERVICE}.LinkStatistics" in shown
+
+
+def test_anyone_may_read_and_nobody_without_right_may_change(lab: Lab) -> None:
+    wait_active(lab)
+    a = lab["a"]
+    path = link_path(a)
+    a.run("runuser -u nobody -- usb4rdmactl status", check=True)
+    refused = a.run(
+        f"runuser -u nobody -- busctl --system call {SERVICE} {path} {SERVICE}.Link Deauthorize"
+    )
+    assert refused.rc != 0
+    assert the_link(a)["State"] == "active"
+
+
+@pytest.mark.parametrize(
+    "path", [f"{ROOT}/links/l00_00000000000000ff", f"{ROOT}/nonsense", "/elsewhere"]
+)
+def test_an_unknown_object_is_a_clear_error(lab: Lab, path: str) -> None:
+    answer = lab["a"].run(
+        f"busctl --system call {SERVICE} {path} org.freedesktop.DBus.Properties GetAll s {SERVICE}.Link"
+    )
+    assert answer.rc != 0
+    assert re.search("unknown object|no such|not exist", answer.err, re.IGNORECASE), answer.err
+
+
+def test_restarting_the_daemon_does_not_interrupt_traffic(lab: Lab) -> None:
+    wait_active(lab)
+    with scenario.integrity(lab, "--qps 4 --count 300 --large 0.1", qp_timeout=16, seconds=240) as ends:
+        start = scenario.data_frames(lab)
+        scenario.until("traffic", 60, lambda: scenario.data_frames(lab) > start + 200)
+        for host in lab.hosts.values():
+            host.run("systemctl restart usb4rdmad", timeout=60, check=True)
+        assert all(process.running for process in ends), "traffic was over too early to tell"
+        scenario.check_integrity(*ends, 260)
+    wait_active(lab)
+
+
+@pytest.fixture
+def drop_in(lab: Lab) -> Iterator[Host]:
+    """Host a, whose configuration a test may spoil."""
+    a = lab["a"]
+    a.run(f"mkdir -p {DROP_IN.rsplit('/', 1)[0]}", check=True)
+    yield a
+    a.run(f"rm -f {DROP_IN}; systemctl reset-failed usb4rdmad; systemctl restart usb4rdmad", timeout=60)
+    wait_active(lab)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[pairing]\npolicy = 'everybody'\n", "policy"),
+        ("[network]\nmtu = 17\n", "mtu"),
+        ("[nonsense]\nx = 1\n", "nonsense"),
+        ("this is not TOML\n", "not TOML"),
+    ],
+)
+def test_a_garbled_config_is_refused_with_its_place(drop_in: Host, text: str, said: str) -> None:
+    drop_in.run(f"cat > {DROP_IN}", stdin=text.encode(), check=True)
+    checked = drop_in.run("usb4rdmad --check-config")
+    assert checked.rc != 0
+    assert "99-test.toml" in checked.err + checked.out
+    assert said in checked.err + checked.out
+    drop_in.run("systemctl reload usb4rdmad", timeout=60)
+    assert drop_in.run("systemctl is-active usb4rdmad").out.strip() == "active"
+    drop_in.run("usb4rdmactl status", check=True)
+
+
+def test_unplug_and_replug_are_followed(lab: Lab) -> None:
+    wait_active(lab)
+    a = lab["a"]
+    address = scenario.rdma_address(a)
+    lab.unplug(*CABLE)
+    scenario.wait_port(a, "DOWN", 30)
+    a.run("usb4rdmactl status --wait gone --timeout 30", timeout=60, check=True)
+    lab.plug(*CABLE)
+    wait_active(lab)
+    assert scenario.rdma_address(a) == address
+    scenario.run_rping(lab).check()
+
+
+def test_a_peer_of_another_protocol_version_is_refused_by_name(lab: Lab, tmp_path: Path) -> None:
+    other = build_module.build_module(
+        "7.2", tmp_path, edit=r"s/^\(#define U4_WIRE_VERSION_M[INAX]*\s\).*/\1 77/"
+    )
+    assert other.code == 0, other.output[-2000:]
+    a, b = lab["a"], lab["b"]
+    b.put(tmp_path / build_module.MODULE, "/run/other.ko")
+    b.run("systemctl stop usb4rdmad && rmmod usb4_rdma && insmod /run/other.ko", timeout=60, check=True)
+    try:
+        a.run("usb4rdmactl status --wait incompatible --timeout 60", timeout=90, check=True)
+        path = link_path(a)
+        state = a.run(f"busctl --system get-property {SERVICE} {path} {SERVICE}.Link State")
+        assert state.out.strip() == 's "incompatible"'
+        assert the_link(a)["PeerProtocolVersions"] == "77-77"
+        assert not scenario.port_state(a).endswith("ACTIVE")
+    finally:
+        b.run("rmmod usb4_rdma; modprobe usb4_rdma && systemctl start usb4rdmad", timeout=60, check=True)
+    wait_active(lab)
