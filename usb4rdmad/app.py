@@ -75,6 +75,7 @@ class App:
         self.stopping = asyncio.Event()
         self.ready = asyncio.Event()
         self.hub: Hub | None = None
+        self.service: BusService
 
     async def run(self) -> None:
         """Until told to stop. Links stay as they are, before and after."""
@@ -94,7 +95,7 @@ class App:
             self._adapters.rdma,
             store,
         )
-        service = BusService(hub, noise.public_key(key), self.reload)
+        service = self.service = BusService(hub, noise.public_key(key), self.reload)
         hub.changed = lambda now: self._changed(now, service)
         hub.reported = lambda report: self._reported(report, service)
         try:

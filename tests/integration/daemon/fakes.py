@@ -233,6 +233,8 @@ class FakeHost:
         options = Options(self.state / "usb4rdmad.toml", self.state / "lib", self.name)
         app = self.app = App(options, self.adapters(), self.bus)
         task = asyncio.create_task(app.run())
+        self.stopped = asyncio.Event()
+        task.add_done_callback(lambda _: self.stopped.set())
         ready = asyncio.create_task(app.ready.wait())
         await asyncio.wait({task, ready}, timeout=DEADLINE, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
