@@ -89,7 +89,7 @@ class Dispatcher:
             self._reply(call, "s", [_introspect(objects, call.path)])
             return
         if call.path not in objects:
-            raise Refuse("UnknownObject", f"no object {call.path}")
+            raise Refuse("UnknownObject", f"unknown object {call.path}")
         if call.interface == PROPERTIES:
             self._properties(call, objects)
         elif call.interface == OBJECT_MANAGER and call.path == ROOT:
@@ -200,6 +200,6 @@ def _introspect(objects: Objects, path: str) -> str:
     prefix = path if path.endswith("/") else path + "/"
     children = {p[len(prefix) :].split("/")[0] for p in objects if p.startswith(prefix)}
     if path not in objects and not children:
-        raise Refuse("UnknownObject", f"no object {path}")
+        raise Refuse("UnknownObject", f"unknown object {path}")
     interfaces = list(objects.get(path, {}))
     return node_xml(interfaces, sorted(children), manager=path == ROOT)

@@ -26,9 +26,9 @@ HEADER = 5
 BODY_MAX = FRAME_MAX - HEADER - 4 - 16
 """The longest message that send() takes."""
 
-RETRY_FIRST, RETRY_MAX = 0.5, 30.0
+RETRY_FIRST, RETRY_MAX = 0.2, 30.0
 STALLED_AFTER = 3.0
-RATE_WINDOW, RATE_MAX = 10.0, 12
+RATE_WINDOW, RATE_MAX = 10.0, 16
 """Handshakes begun or answered in so many seconds; more are dropped."""
 
 _PROLOGUE = b"usb4rdma pairing 1\0"
@@ -110,6 +110,7 @@ class Session:
         self._pending: tuple[bytes, Handshake] | None = None
         self._delay = RETRY_FIRST
         self._begun = 0.0
+        self._last = 0.0
         self._told_stalled = False
         self._tries: list[float] = []
         self.deadline: float | None = None
@@ -132,6 +133,7 @@ class Session:
         if not self._initiator:
             out.frames.append(bytes([START]) + bytes(4))
         elif self._allowed(now):
+            self._last = now
             sid = self._random(4)
             handshake = Handshake(True, self._static, self._prologue, self._random(32))
             self._pending = (sid, handshake)
@@ -189,7 +191,7 @@ class Session:
         return out
 
     def _poked(self, now: float) -> Output:
-        if not self._initiator:
+        if not self._initiator or (self._pending is not None and now - self._last < RETRY_FIRST):
             return Output()
         self._delay = RETRY_FIRST
         return self._begin(now)
