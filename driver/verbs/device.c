@@ -49,7 +49,7 @@ static int u4_query_device(struct ib_device *ib, struct ib_device_attr *attr,
 	attr->max_recv_sge = U4_MAX_SGE;
 	attr->max_sge_rd = U4_MAX_SGE;
 	attr->max_cq = U4_MAX_CQS;
-	attr->max_cqe = U4_MAX_CQE - 1;
+	attr->max_cqe = U4_MAX_CQE;
 	attr->max_mr = U4_MAX_MRS;
 	attr->max_pd = U4_MAX_PDS;
 	attr->max_qp_rd_atom = U4_MAX_RD_ATOMIC;

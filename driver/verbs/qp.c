@@ -74,6 +74,7 @@ static int u4_qp_make_queues(struct u4_ibqp *qp, u32 slot, struct ib_udata *udat
 		err = u4_queue_create(&qp->sq, qp->cap.max_send_wr, slot, udata, &resp->sq_mi);
 		if (err)
 			return err;
+		qp->cap.max_send_wr = qp->sq.mask;
 	}
 	if (!qp->srq) {
 		qp->rq = &qp->own_rq;
@@ -81,6 +82,7 @@ static int u4_qp_make_queues(struct u4_ibqp *qp, u32 slot, struct ib_udata *udat
 				   &resp->rq_mi);
 		if (err && udata)
 			u4_queue_destroy(&qp->sq);
+		qp->cap.max_recv_wr = qp->own_rq.max_wr;
 		return err;
 	}
 	qp->rq = &qp->srq->rq;
@@ -129,6 +131,7 @@ int u4_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct ib_udata
 	err = u4_qp_make_queues(qp, slot, udata, &resp);
 	if (err)
 		return err;
+	init->cap = qp->cap;
 
 	xp.qpn = xp.type == U4_QPT_GSI ? U4_QPN_GSI : 0;
 	xp.kernel = !udata;

@@ -15,6 +15,8 @@ static_assert(U4_QPS_ERR == (int)IB_QPS_ERR, "state");
 
 #define U4_QP_ACCESS	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | \
 			 IB_ACCESS_REMOTE_ATOMIC | IB_ACCESS_MW_BIND)
+/* Rights of a QP that mean nothing without a region that has them, and no region has. */
+#define U4_QP_NO_ACCESS	(IB_ACCESS_FLUSH_GLOBAL | IB_ACCESS_FLUSH_PERSISTENT | IB_ACCESS_OPTIONAL)
 
 /* Values, whatever the state. */
 static int u4_qp_check_attr(const struct ib_qp_attr *attr, int mask)
@@ -32,7 +34,7 @@ static int u4_qp_check_attr(const struct ib_qp_attr *attr, int mask)
 	if ((mask & IB_QP_PKEY_INDEX) && attr->pkey_index)
 		return -EINVAL;
 	if ((mask & IB_QP_ACCESS_FLAGS) &&
-	    (attr->qp_access_flags & ~(U4_QP_ACCESS | IB_ACCESS_OPTIONAL)))
+	    (attr->qp_access_flags & ~(U4_QP_ACCESS | U4_QP_NO_ACCESS)))
 		return -EOPNOTSUPP;
 	if ((mask & IB_QP_PATH_MTU) &&
 	    (attr->path_mtu < IB_MTU_256 || attr->path_mtu > IB_MTU_4096))

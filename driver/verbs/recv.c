@@ -10,12 +10,16 @@ static_assert(offsetof(struct rxe_recv_wqe, dma.sge) == 40, "receive WQE");
 int u4_rq_create(struct u4_rq *rq, u32 max_wr, u32 max_sge, struct ib_udata *udata,
 		 struct mminfo *mi)
 {
+	int err;
+
 	spin_lock_init(&rq->lock);
-	rq->max_wr = max_wr;
+	err = u4_queue_create(&rq->queue, max_wr,
+			      offsetof(struct rxe_recv_wqe, dma.sge) +
+			      max_sge * sizeof(struct rxe_sge), udata, mi);
+	/* What really fits: the user library posts until the ring is full. */
+	rq->max_wr = rq->queue.mask;
 	rq->max_sge = max_sge;
-	return u4_queue_create(&rq->queue, max_wr,
-			       offsetof(struct rxe_recv_wqe, dma.sge) +
-			       max_sge * sizeof(struct rxe_sge), udata, mi);
+	return err;
 }
 
 void u4_rq_destroy(struct u4_rq *rq)

@@ -28,6 +28,7 @@ int u4_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, struct ib_ud
 	err = u4_rq_create(&srq->rq, attr->max_wr, attr->max_sge, udata, &resp.mi);
 	if (err)
 		goto err_count;
+	attr->max_wr = srq->rq.max_wr;
 	if (udata) {
 		srq->num = srq->rq.queue.map->rdma.start_pgoff;
 		resp.srq_num = srq->num;
@@ -81,7 +82,7 @@ static int u4_srq_resize(struct u4_srq *srq, u32 max_wr, struct ib_udata *udata)
 	used = u4_queue_move(&new.queue, &old, old.index, prod);
 	smp_store_release(&new.queue.buf->producer_index, used);
 	srq->rq.queue = new.queue;
-	srq->rq.max_wr = max_wr;
+	srq->rq.max_wr = new.max_wr;
 	spin_unlock_irqrestore(&srq->rq.lock, flags);
 	u4_queue_destroy(&old);
 	return 0;
@@ -101,7 +102,7 @@ int u4_modify_srq(struct ib_srq *ib, struct ib_srq_attr *attr, enum ib_srq_attr_
 
 	if (mask & ~(IB_SRQ_MAX_WR | IB_SRQ_LIMIT))
 		return -EINVAL;
-	if (!max_wr || max_wr > U4_MAX_WR)
+	if ((mask & IB_SRQ_MAX_WR) && (!max_wr || max_wr > U4_MAX_WR))
 		return -EINVAL;
 	if ((mask & IB_SRQ_LIMIT) && attr->srq_limit > max_wr)
 		return -EINVAL;

@@ -38,7 +38,7 @@
 #define U4_MAX_SRQS		16384
 #define U4_MAX_AHS		65536
 #define U4_MAX_WR		16384
-#define U4_MAX_CQE		(1u << 20)
+#define U4_MAX_CQE		((1u << 20) - 1)
 #define U4_MAX_MR_SIZE		(1ull << 40)
 #define U4_MAX_FAST_PAGES	512
 #define U4_MAX_UD		4096	/* payload bytes, the port's MTU */
@@ -157,9 +157,8 @@ struct u4_cq {
  * struct u4_rq - receive work requests of a QP or an SRQ
  * @lock: protects all below
  * @queue: ring of struct rxe_recv_wqe
- * @max_wr: that may be posted
+ * @max_wr: that fit
  * @max_sge: of each
- * @pd: protection domain
  */
 struct u4_rq {
 	spinlock_t	lock;
