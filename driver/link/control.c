@@ -362,8 +362,11 @@ static struct u4_link *ctl_find_link(const struct u4_ctl_hdr *hdr)
 	return NULL;
 }
 
-/* In the control ring's work: copy, queue, go. */
-static void ctl_receive(const void *buf, size_t size)
+/*
+ * In the control ring's work: copy, queue, go. Returns whether the message was a
+ * request: the core offers replies here before it looks who waits for them.
+ */
+static int ctl_receive(const void *buf, size_t size)
 {
 	struct u4_packet packet;
 	struct u4_ctl_hdr *hdr = (void *)packet.buf;
@@ -371,17 +374,18 @@ static void ctl_receive(const void *buf, size_t size)
 	bool queued = false;
 
 	if (size < sizeof(*hdr) || size > sizeof(packet.buf) || size % 4)
-		return;
+		return 0;
 	memcpy(packet.buf, buf, size);
 	packet.len = size;
 	ctl_swap(packet.buf, size);
-	/* A late reply to a request that timed out ends here too. */
+	if (hdr->type & U4_CTL_REPLY)
+		return 0;
 	if (size != ctl_len(hdr->type) || hdr->status)
-		return;
+		return 1;
 
 	link = ctl_find_link(hdr);
 	if (!link)
-		return;
+		return 1;
 	spin_lock(&link->lock);
 	if (!link->gone && link->packet_head - link->packet_tail < U4_CTL_QUEUE) {
 		link->packets[link->packet_head++ % U4_CTL_QUEUE] = packet;
@@ -390,15 +394,18 @@ static void ctl_receive(const void *buf, size_t size)
 	spin_unlock(&link->lock);
 	if (!queued || !queue_work(u4_wq, &link->answer_work))
 		put_device(&link->dev);
+	return 1;
 }
 
 static int ctl_callback(const void *buf, size_t size, void *data)
 {
+	int handled;
+
 	atomic_inc(&ctl_inflight);
-	ctl_receive(buf, size);
+	handled = ctl_receive(buf, size);
 	if (atomic_dec_and_test(&ctl_inflight))
 		wake_up(&ctl_idle);
-	return 1;
+	return handled;
 }
 
 static struct tb_protocol_handler ctl_handler = {
