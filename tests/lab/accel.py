@@ -12,8 +12,9 @@ import subprocess
 from pathlib import Path
 
 from . import tools
-from .cache import cache_root, locked
+from .cache import locked
 from .kernels import Kernel
+from .paths import cache_root
 from .progress import say
 
 DEADLINE = 10.0
@@ -22,7 +23,7 @@ _SIGN = b"lab-initrd: this kernel runs"
 
 
 def choose(kernel: Kernel) -> str:
-    """ "kvm" if a stock kernel runs with it here, else "tcg". Asked once per boot of this machine."""
+    """KVM if a stock kernel runs with it here, else TCG; tried once per boot of this machine."""
     forced = os.environ.get("USB4RDMA_ACCEL")
     if forced in (KVM, TCG):
         return forced

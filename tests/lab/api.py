@@ -122,7 +122,7 @@ class Lab:
         seed: int | None = None,
         **more: Any,
     ) -> None:
-        """Impair a cable: drop, crc, flip, delay, nointr or notxdone, by rate or at the n-th frame."""
+        """Impair a cable: drop, crc, flip, delay, nointr or notxdone, by rate or nth frame."""
         topology.parse_cable(cable)
         fields = {"rate": rate, "nth": nth, "seed": seed, **more}
         given = {key: value for key, value in fields.items() if value is not None}
@@ -190,7 +190,7 @@ class Lab:
 
 _DIAGNOSES = {
     "dmesg": "dmesg",
-    "links": "grep -rH . /sys/class/usb4rdma/*/ 2>/dev/null; rdma link; ip -s address; ibv_devinfo -v",
+    "links": "grep -sH . /sys/class/usb4rdma/*/*; rdma link; ip -s address; ibv_devinfo -v",
     "gate": "cat /run/usb4rdma-lab/gate.log",
     "journal": "test -d /run/systemd/system && journalctl -b --no-pager -o short-monotonic",
 }
@@ -216,7 +216,7 @@ def _claim(name: str) -> Iterator[None]:
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     if root.stat().st_uid != os.getuid():
         raise LabError(f"{root} belongs to somebody else", "set TMPDIR to a directory of yours")
-    with open(root / f".{check_name(name)}.lock", "w", encoding="ascii") as handle:
+    with (root / f".{check_name(name)}.lock").open("w", encoding="ascii") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -225,7 +225,7 @@ def _claim(name: str) -> Iterator[None]:
 
 
 def _start_supervisor(folder: Path) -> None:
-    with open(folder / "supervisor.log", "ab") as log:
+    with (folder / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "lab.supervisor", str(folder)],
             env={**os.environ, "PYTHONPATH": str(REPOSITORY / "tests")},

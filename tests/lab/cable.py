@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import BootError, LabError
-from .machine import tail
+from .machine import append_to, tail
 from .paths import REPOSITORY
 from .procs import ProcessId, identify
 
@@ -43,7 +43,7 @@ class Cable:
         ready = self._run_dir / "ready"
         ready.unlink(missing_ok=True)
         words = [sys.executable, "-m", "vcable", "--topology", str(topology)]
-        with open(self.log, "ab") as log:
+        with append_to(self.log) as log:
             self._process = await asyncio.create_subprocess_exec(
                 *words,
                 "--run-dir",

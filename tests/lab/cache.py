@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,7 +43,7 @@ def locked(name: str) -> Iterator[None]:
     """Hold the lock called `name`; says so when another process makes us wait."""
     folder = cache_root() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f"{name}.lock", "w", encoding="ascii") as handle:
+    with (folder / f"{name}.lock").open("w", encoding="ascii") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -85,7 +84,7 @@ def _build(final: Path, build: Callable[[Path], None]) -> None:
     chroot.remove_tree(unfinished)
     try:
         build(unfinished)
-        os.rename(unfinished, final)
+        unfinished.rename(final)
     except BaseException:
         chroot.remove_tree(unfinished)
         raise

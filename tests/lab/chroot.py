@@ -109,7 +109,7 @@ def run_logged(words: list[str], *, what: str, log: Path | None = None) -> None:
     )
     text = done.stdout.decode(errors="replace")
     if log:
-        with open(log, "a", encoding="utf-8") as handle:
+        with log.open("a", encoding="utf-8") as handle:
             handle.write(text)
     if done.returncode != 0:
         tail = "\n".join(text.splitlines()[-25:])

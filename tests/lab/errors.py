@@ -5,7 +5,7 @@ from __future__ import annotations
 
 
 class LabError(Exception):
-    """A failure that ends the command. `hint` says what to do next; `exit_code` is the command's."""
+    """A failure that ends the command: `hint` is the next step, `exit_code` the command's."""
 
     exit_code = 1
 

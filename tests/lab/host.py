@@ -38,7 +38,8 @@ class Result:
         """This, if the command succeeded; else LabError with its output."""
         if self.rc != 0:
             raise LabError(
-                f"exit code {self.rc} of: {self.command}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
+                f"exit code {self.rc} of: {self.command}\n--- stdout\n{self.out}\n"
+                f"--- stderr\n{self.err}"
             )
         return self
 
@@ -46,12 +47,9 @@ class Result:
 def _request(
     command: str | list[str], timeout: float | None, **fields: object
 ) -> dict[str, object]:
-    words = (
-        {"shell": command}
-        if isinstance(command, str)
-        else {"argv": [str(word) for word in command]}
-    )
-    return {**words, "timeout": timeout, **fields}
+    if isinstance(command, str):
+        return {"shell": command, "timeout": timeout, **fields}
+    return {"argv": [str(word) for word in command], "timeout": timeout, **fields}
 
 
 class Process:
@@ -107,7 +105,7 @@ class Process:
         return self._exit is None and self._error is None
 
     def wait_for(self, text: str, timeout: float = DEFAULT_TIMEOUT) -> None:
-        """Until `text` is in its output (either stream); LabError when it ends without, or too late."""
+        """Until `text` is in its output or error output; LabError when it ends without it."""
         with self._changed:
             found = self._changed.wait_for(
                 lambda: text in self.out or text in self.err or not self.running, timeout

@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from . import qemu
 from .channel import LINE_MAX, Channel
@@ -45,7 +45,7 @@ class Machine:
 
     def log(self, text: str) -> None:
         """A line in the host's agent log."""
-        with open(self.run_dir / f"{self.host.name}.log", "a", encoding="utf-8") as handle:
+        with (self.run_dir / f"{self.host.name}.log").open("a", encoding="utf-8") as handle:
             handle.write(text + "\n")
 
     async def start(self) -> None:
@@ -61,7 +61,7 @@ class Machine:
         self._up.clear()
         words = qemu.command(self.plan, self.host, self.run_dir)
         (self.run_dir / f"{name}.command").write_text("\n".join(words) + "\n", encoding="utf-8")
-        with open(self.run_dir / f"{name}.qemu", "ab") as log:
+        with append_to(self.run_dir / f"{name}.qemu") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *words,
                 env={**os.environ, **self.plan.qemu_env},
@@ -100,7 +100,7 @@ class Machine:
                 )
             if left <= 0:
                 raise BootError(
-                    f"host {self.host.name} did not answer within {seconds:.0f} s; its console says:\n"
+                    f"host {self.host.name} did not answer in {seconds:.0f} s; the console says:\n"
                     + tail(qemu.console_log(self.run_dir, self.host.name))
                 )
         self._up.set()
@@ -145,6 +145,11 @@ class Machine:
             await process.wait()
         if self._watch is not None:
             await self._watch
+
+
+def append_to(path: Path) -> BinaryIO:
+    """A log that a process writes to."""
+    return path.open("ab")
 
 
 def tail(path: Path, lines: int = 15) -> str:

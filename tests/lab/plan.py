@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a lab is to be: from the options of `lab up` to a plan that the supervisor only carries out."""
+"""What a lab is to be: from the options of `lab up` to a plan for the supervisor to carry out."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,10 @@ class ProcessId:
 def identify(pid: int) -> ProcessId | None:
     """The identity of process `pid`, None if there is none or it is a zombie."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as handle:
-            fields = handle.read().rpartition(")")[2].split()
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
+    fields = text.rpartition(")")[2].split()
     return None if fields[0] in "ZX" else ProcessId(pid, int(fields[19]))
 
 

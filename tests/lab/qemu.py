@@ -43,7 +43,8 @@ def kernel_arguments(plan: Plan, host: HostPlan) -> str:
     disks = ",".join(f"vd{chr(ord('a') + i)}" for i in range(len(plan.layers)))
     words = [
         "console=hvc0 panic=-1 mitigations=off nokaslr net.ifnames=0 log_buf_len=4M",
-        f"lab.host={host.name} lab.index={host.index} lab.hosts={','.join(h.name for h in plan.hosts)}",
+        f"lab.host={host.name} lab.index={host.index}",
+        f"lab.hosts={','.join(one.name for one in plan.hosts)}",
         f"lab.layers={disks} lab.install={options.install}",
     ]
     if plan.has_cable:

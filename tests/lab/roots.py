@@ -7,10 +7,12 @@ A root is a directory tree made by mmdebstrap and then completed by a script tha
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from . import cache, chroot, sources
 from .errors import BuildError, LabError, MissingTool
@@ -68,6 +70,8 @@ for label in KERNELS; do
 done
 """.replace("KERNELS;", " ".join(KERNELS) + ";")
 
+_LEAVE = "apt-get clean\nrm -rf /var/lib/apt/lists/*\n"
+_PIN_HOOK = 'mkdir -p "$1"/etc/apt/preferences.d && cat {} >"$1"/etc/apt/preferences.d/lab'
 _SMALLER = ("/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/lintian/*")
 
 
@@ -156,7 +160,7 @@ def _build(spec: RootSpec, target: Path) -> None:
         if spec.script:
             say(f"{spec.name} root: completing it")
             log = target.parent / f"{target.name}.log"
-            script = f"set -e\napt-get update\n{spec.script}\napt-get clean\nrm -rf /var/lib/apt/lists/*\n"
+            script = f"set -e\napt-get update\n{spec.script}\n{_LEAVE}"
             chroot.run(target, ["/bin/sh", "-c", script], writable=True, log=log)
 
 
@@ -179,7 +183,7 @@ def _bootstrap(spec: RootSpec, target: Path) -> None:
         f"--aptopt={apt_conf}",
         "--dpkgopt=force-confold",
         "--include=debian-archive-keyring",
-        f'--setup-hook=mkdir -p "$1"/etc/apt/preferences.d && cat {preferences} > "$1"/etc/apt/preferences.d/lab',
+        f"--setup-hook={_PIN_HOOK.format(shlex.quote(str(preferences)))}",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in spec.excluded_paths),
         *(f"--include={package}" for package in spec.packages),
         spec.suites[0],
@@ -216,7 +220,9 @@ def _preferences(spec: RootSpec) -> str:
     )
 
 
-def _follow(words: list[str], name: str, stdout: object = subprocess.DEVNULL) -> None:
+def _follow(
+    words: list[str], name: str, stdout: int | IO[bytes] | None = subprocess.DEVNULL
+) -> None:
     """Run mmdebstrap, show its own progress lines, and keep the rest for the error."""
     lines: list[str] = []
     with subprocess.Popen(
@@ -225,8 +231,9 @@ def _follow(words: list[str], name: str, stdout: object = subprocess.DEVNULL) ->
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
-        errors="replace",  # type: ignore[call-overload]
+        errors="replace",
     ) as process:
+        assert process.stderr is not None
         for line in process.stderr:
             lines.append(line.rstrip())
             if line.startswith("I: "):

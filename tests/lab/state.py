@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from .procs import ProcessId
@@ -18,7 +17,7 @@ _PROCESSES = "processes.json"
 def _write(path: Path, data: object) -> None:
     unfinished = path.with_suffix(".new")
     unfinished.write_text(json.dumps(data), encoding="ascii")
-    os.replace(unfinished, path)
+    unfinished.replace(path)
 
 
 def _read(path: Path) -> dict[str, ProcessId]:

@@ -100,7 +100,7 @@ class Supervisor:
     # Requests
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, one request: answers {"event": "done"|"error"|"out"|"exit"|"gone", ...}."""
+        """One connection, one request. Each answer has an "event": done, error, out, exit, gone."""
 
         def answer(event: str, **fields: Any) -> None:
             writer.write(json.dumps({"event": event, **fields}).encode() + b"\n")
@@ -139,7 +139,7 @@ class Supervisor:
         writer: asyncio.StreamWriter,
         answer: Callable[..., None],
     ) -> None:
-        """Run a command; the client may send input and signals; its going away kills the command."""
+        """Run a command; the client may send input and signals; hanging up kills it."""
         machine = self.machine(request)
         machine.require_up()
         number, events = machine.channel.start(request)

@@ -39,7 +39,7 @@ def qemu(root: Path | None = None) -> tuple[list[str], dict[str, str]]:
 
 def make_erofs(source: Path, image: Path) -> None:
     """Write the tree `source` into the erofs image `image`, owned by root, uncompressed."""
-    words = program("mkfs.erofs") + ["--quiet", "-T0", "--all-root", str(image), str(source)]
+    words = [*program("mkfs.erofs"), "--quiet", "-T0", "--all-root", str(image), str(source)]
     chroot.run_logged(words, what=f"mkfs.erofs for {image.name}")
 
 

@@ -65,7 +65,7 @@ def host_of(end: str) -> str:
 
 
 def from_options(count: int, cables: list[str]) -> Topology:
-    """Hosts a, b, c ... and the given cables; no cable given means a:1-b:1, "none" no USB4 at all."""
+    """Hosts a, b, c ... and cables: a:1-b:1 if none is given, no USB4 at all for "none"."""
     if not 1 <= count <= HOSTS_MAX:
         raise UsageError(f"a lab has 1 to {HOSTS_MAX} hosts, not {count}")
     names = string.ascii_lowercase[:count]

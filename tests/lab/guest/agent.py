@@ -28,21 +28,29 @@ import struct
 import subprocess
 import termios
 import time
+import typing
 
 PORT = "usb4rdma-lab"
 CHUNK = 65536
 BACKLOG = 1 << 20
 
+Message = dict[str, typing.Any]
 
-def open_port():
+
+def read_text(path: str) -> str:
+    """What a small file says. No pathlib here: it costs start-up time under emulation."""
+    with open(path, encoding="ascii") as handle:  # noqa: PTH123
+        return handle.read().strip()
+
+
+def open_port() -> int:
     """The file descriptor of our port, whatever number it got."""
     folder = "/sys/class/virtio-ports"
     for entry in os.listdir(folder):
         # The console is a port as well, one without a name.
         try:
-            with open(f"{folder}/{entry}/name", encoding="ascii") as name:
-                if name.read().strip() == PORT:
-                    return os.open(f"/dev/{entry}", os.O_RDWR | os.O_NONBLOCK)
+            if read_text(f"{folder}/{entry}/name") == PORT:
+                return os.open(f"/dev/{entry}", os.O_RDWR | os.O_NONBLOCK)
         except FileNotFoundError:
             continue
     raise SystemExit(f"no virtio-serial port {PORT}")
@@ -51,14 +59,14 @@ def open_port():
 class Command:
     """One running command."""
 
-    def __init__(self, request):
+    def __init__(self, request: Message) -> None:
         self.id = request["id"]
         self.started = time.monotonic()
         timeout = request.get("timeout")
         self.deadline = None if timeout is None else self.started + timeout
         self.timed_out = False
-        self.readers = {}
-        self.stdin = None
+        self.readers: dict[int, int] = {}
+        self.stdin: int | None = None
         self.pending_input = bytearray()
         self.close_input = False
         argv = request.get("argv") or ["/bin/bash", "-c", request["shell"]]
@@ -77,27 +85,38 @@ class Command:
         else:
             self._start_on_pipes(argv, options, request)
 
-    def _start_on_pipes(self, argv, options, request):
+    def _start_on_pipes(self, argv: list[str], options: Message, request: Message) -> None:
         wants_input = request.get("interactive") or request.get("stdin") is not None
-        self.process = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE if wants_input else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            **options,
-        )
-        self.readers = {self.process.stdout.fileno(): 1, self.process.stderr.fileno(): 2}
+        inner = [subprocess.DEVNULL, 0, 0]
+        ours = [-1, 0, 0]
         if wants_input:
-            self.stdin = self.process.stdin.fileno()
-            os.set_blocking(self.stdin, False)
+            inner[0], ours[0] = os.pipe()
+        for number in (1, 2):
+            ours[number], inner[number] = os.pipe()
+        try:
+            self.process = subprocess.Popen(
+                argv, stdin=inner[0], stdout=inner[1], stderr=inner[2], **options
+            )
+        except OSError:
+            for one in ours:
+                if one >= 0:
+                    os.close(one)
+            raise
+        finally:
+            for one in inner:
+                if one >= 0:
+                    os.close(one)
+        for one in ours:
+            if one >= 0:
+                os.set_blocking(one, False)
+        self.readers = {ours[1]: 1, ours[2]: 2}
+        if wants_input:
+            self.stdin = ours[0]
         if request.get("stdin") is not None:
             self.feed(base64.b64decode(request["stdin"]))
             self.feed(b"")
-        for reader in self.readers:
-            os.set_blocking(reader, False)
 
-    def _start_on_terminal(self, argv, options, size):
+    def _start_on_terminal(self, argv: list[str], options: Message, size: list[int]) -> None:
         master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         self.process = subprocess.Popen(
@@ -113,13 +132,13 @@ class Command:
         self.stdin = os.dup(master)
         self.readers = {master: 1}
 
-    def feed(self, data):
+    def feed(self, data: bytes) -> None:
         """Queue input; no data closes standard input once all is written."""
         self.pending_input += data
         self.close_input |= not data
         self.write_input()
 
-    def write_input(self):
+    def write_input(self) -> None:
         """Write what standard input takes now."""
         if self.stdin is None:
             return
@@ -134,16 +153,13 @@ class Command:
         if self.close_input:
             self.drop_input()
 
-    def drop_input(self):
+    def drop_input(self) -> None:
         """Close standard input."""
         if self.stdin is not None:
-            if self.process.stdin:
-                self.process.stdin.close()
-            else:
-                os.close(self.stdin)
+            os.close(self.stdin)
             self.stdin = None
 
-    def read(self, reader):
+    def read(self, reader: int) -> bytes | None:
         """What is there to read; None at the end of this stream."""
         try:
             return os.read(reader, CHUNK) or None
@@ -154,7 +170,7 @@ class Command:
                 return None
             raise
 
-    def signal(self, number):
+    def signal(self, number: int) -> None:
         """Send a signal to the whole process group."""
         try:
             os.killpg(self.process.pid, number)
@@ -165,34 +181,34 @@ class Command:
 class Agent:
     """The loop."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.port = open_port()
         self.incoming = bytearray()
         self.outgoing = bytearray()
-        self.commands = {}
+        self.commands: dict[int, Command] = {}
         self.wake_read, wake_write = os.pipe()
         os.set_blocking(self.wake_read, False)
         os.set_blocking(wake_write, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
-    def send(self, **message):
+    def send(self, **message: object) -> None:
         self.outgoing += json.dumps(message).encode() + b"\n"
 
-    def hello(self):
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as boot:
-            self.send(op="hello", boot=boot.read().strip(), host=os.uname().nodename)
+    def hello(self) -> None:
+        boot = read_text("/proc/sys/kernel/random/boot_id")
+        self.send(op="hello", boot=boot, host=os.uname().nodename)
 
-    def run(self):
+    def run(self) -> None:
         self.hello()
         while True:
             self.turn()
 
-    def turn(self):
+    def turn(self) -> None:
         poll = select.poll()
         poll.register(self.port, select.POLLIN | (select.POLLOUT if self.outgoing else 0))
         poll.register(self.wake_read, select.POLLIN)
-        owners = {}
+        owners: dict[int, Command] = {}
         for command in self.commands.values():
             for reader in command.readers:
                 if len(self.outgoing) < BACKLOG:
@@ -220,20 +236,21 @@ class Agent:
         self.expire()
         self.reap()
 
-    def patience(self):
+    def patience(self) -> float | None:
         deadlines = [c.deadline for c in self.commands.values() if c.deadline is not None]
         if not deadlines:
             return None
-        return max(0, (min(deadlines) - time.monotonic()) * 1000)
+        left: float = min(deadlines) - time.monotonic()
+        return max(0.0, left * 1000)
 
-    def flush(self):
+    def flush(self) -> None:
         try:
             while self.outgoing:
                 del self.outgoing[: os.write(self.port, self.outgoing[:CHUNK])]
         except (BlockingIOError, BrokenPipeError):
             pass
 
-    def receive(self):
+    def receive(self) -> None:
         try:
             data = os.read(self.port, CHUNK)
         except BlockingIOError:
@@ -245,8 +262,8 @@ class Agent:
             if line:
                 self.handle(json.loads(line))
 
-    def handle(self, request):
-        command = self.commands.get(request.get("id"))
+    def handle(self, request: Message) -> None:
+        command = self.commands.get(request.get("id", 0))
         if request["op"] == "hello":
             self.hello()
         elif request["op"] == "start":
@@ -256,7 +273,7 @@ class Agent:
         elif command and request["op"] == "kill":
             command.signal(request["signal"])
 
-    def start(self, request):
+    def start(self, request: Message) -> None:
         try:
             self.commands[request["id"]] = Command(request)
         except OSError as error:
@@ -264,14 +281,11 @@ class Agent:
             self.send(op="out", id=request["id"], fd=2, data=base64.b64encode(text).decode())
             self.send(op="exit", id=request["id"], rc=127, seconds=0.0, timed_out=False)
 
-    def relay(self, command, reader):
+    def relay(self, command: Command, reader: int) -> None:
         data = command.read(reader)
         if data is None:
-            fd = command.readers.pop(reader)
-            if command.process.stdout:
-                (command.process.stdout if fd == 1 else command.process.stderr).close()
-            else:
-                os.close(reader)
+            del command.readers[reader]
+            os.close(reader)
         elif data:
             self.send(
                 op="out",
@@ -280,7 +294,7 @@ class Agent:
                 data=base64.b64encode(data).decode(),
             )
 
-    def expire(self):
+    def expire(self) -> None:
         now = time.monotonic()
         for command in self.commands.values():
             if command.deadline is not None and now >= command.deadline:
@@ -288,7 +302,7 @@ class Agent:
                 command.deadline = None
                 command.signal(signal.SIGKILL)
 
-    def reap(self):
+    def reap(self) -> None:
         for command in list(self.commands.values()):
             code = command.process.poll()
             if code is None:
@@ -299,11 +313,8 @@ class Agent:
                     self.relay(command, reader)
                     if len(self.outgoing) == before:
                         break
-            for reader, fd in command.readers.items():
-                if command.process.stdout:
-                    (command.process.stdout if fd == 1 else command.process.stderr).close()
-                else:
-                    os.close(reader)
+            for reader in command.readers:
+                os.close(reader)
             command.drop_input()
             rc = 124 if command.timed_out else code if code >= 0 else 128 - code
             self.send(

@@ -30,9 +30,9 @@ NETLINK_KOBJECT_UEVENT = 15
 RESCAN_MS = 1000
 
 
-def option(name):
+def option(name: str) -> str:
     """The value of NAME=value on the kernel's command line, or ''."""
-    with open("/proc/cmdline", encoding="ascii") as line:
+    with open("/proc/cmdline", encoding="ascii") as line:  # noqa: PTH123
         for word in line.read().split():
             key, _, value = word.partition("=")
             if key == name:
@@ -40,36 +40,36 @@ def option(name):
     return ""
 
 
-def attribute(link, name):
+def attribute(link: str, name: str) -> str:
     """A link's sysfs attribute, '' if it is gone."""
     try:
-        with open(f"{SYSFS}/{link}/{name}", encoding="ascii") as handle:
+        with open(f"{SYSFS}/{link}/{name}", encoding="ascii") as handle:  # noqa: PTH123
             return handle.read().strip()
     except OSError:
         return ""
 
 
-def identity(uuid):
+def identity(uuid: str) -> bytes:
     """The 32 bytes that name a host in authorisations."""
     return hashlib.sha256(b"usb4rdma lab " + uuid.encode()).digest()
 
 
-def say(text):
+def say(text: str) -> None:
     print(f"lab-gate: {text}", flush=True)
 
 
 class Gate:
     """What we know of each link, by name: its last state, the peer's number."""
 
-    def __init__(self, never=False):
+    def __init__(self, never: bool = False) -> None:
         self.never = never
         self.index = int(option("lab.index") or 1)
         self.hosts = len((option("lab.hosts") or "a,b").split(","))
-        self.states = {}
-        self.peers = {}
-        self.addressed = {}
+        self.states: dict[str, str] = {}
+        self.peers: dict[str, int] = {}
+        self.addressed: dict[str, str] = {}
 
-    def scan(self):
+    def scan(self) -> None:
         """Look at each link and do what its state asks for."""
         try:
             links = [name for name in os.listdir(SYSFS) if name.startswith("link")]
@@ -91,7 +91,7 @@ class Gate:
             del self.states[link]
             self.peers.pop(link, None)
 
-    def authorize(self, link):
+    def authorize(self, link: str) -> None:
         """Open the gate for the link instance that is there now."""
         try:
             device = os.open(f"{DEVICES}/{link}", os.O_RDWR | os.O_NONBLOCK)
@@ -115,7 +115,7 @@ class Gate:
         finally:
             os.close(device)
 
-    def meet(self, link, device):
+    def meet(self, link: str, device: int) -> bool:
         """Exchange numbers with the neighbour; True once we know its number."""
         try:
             os.write(device, f"lab {self.index}".encode())
@@ -130,7 +130,7 @@ class Gate:
                 os.write(device, f"lab {self.index}".encode())
         return link in self.peers
 
-    def address(self, link):
+    def address(self, link: str) -> None:
         """Give the link's interface its address, once per interface."""
         netdev = attribute(link, "netdev")
         subnet = 0
@@ -155,7 +155,7 @@ class Gate:
         say(f"{netdev} has {address}")
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     gate = Gate(never="--never" in arguments)
     uevents = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_KOBJECT_UEVENT)
     uevents.bind((0, 1))

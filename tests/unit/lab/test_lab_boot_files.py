@@ -88,7 +88,8 @@ def test_the_kernel_learns_host_layers_and_init() -> None:
 
 def entries(archive: bytes) -> dict[str, tuple[int, bytes]]:
     """Mode and content by name, read as Documentation/driver-api/early-userspace describes it."""
-    found, position = {}, 0
+    found: dict[str, tuple[int, bytes]] = {}
+    position = 0
     while True:
         assert archive[position : position + 6] == b"070701"
         fields = [int(archive[position + 6 + 8 * i : position + 14 + 8 * i], 16) for i in range(13)]

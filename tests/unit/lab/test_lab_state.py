@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,11 @@ from lab.paths import SOCKET_PATH_MAX, run_dir
 
 
 @pytest.fixture
-def sleeper() -> procs.ProcessId:
+def sleeper() -> Iterator[procs.ProcessId]:
     process = subprocess.Popen(["sleep", "60"])
     identity = procs.identify(process.pid)
     assert identity is not None
-    yield identity  # type: ignore[misc]
+    yield identity
     process.kill()
     process.wait()
 
