@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Noise, the channel above it, and the comparison of codes: two ends and a hostile wire."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as how
+from hypothesis import strategies as st
+from noise.connection import Keypair, NoiseConnection
+
+from usb4rdmad.errors import HandshakeInvalid
+from usb4rdmad.pairing import noise
+from usb4rdmad.pairing.compare import Comparison
+from usb4rdmad.pairing.session import (
+    BODY_MAX,
+    FRAME_MAX,
+    RATE_MAX,
+    End,
+    Invalid,
+    Notice,
+    Session,
+    Stalled,
+    Up,
+)
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "pairing-protocol.md"
+KEY_A, KEY_B = bytes(range(32)), bytes(range(32, 64))
+A, B = End(b"a" * 16, 11, "uuid-a"), End(b"b" * 16, 22, "uuid-b")
+
+
+def ends(local: End = A, remote: End = B) -> tuple[Session, Session]:
+    return Session(KEY_A, "nova", local, remote), Session(KEY_B, "mars", remote, local)
+
+
+def exchange(
+    a: Session, b: Session, from_a: list[bytes], from_b: list[bytes], now: float = 0.0
+) -> tuple[list[Notice], list[Notice]]:
+    """Carry frames until there are none."""
+    told_a: list[Notice] = []
+    told_b: list[Notice] = []
+    for _ in range(20):
+        next_a, next_b = [], []
+        for frame in from_a:
+            out = b.receive(frame, now)
+            next_b += out.frames
+            told_b += out.notices
+        for frame in from_b:
+            out = a.receive(frame, now)
+            next_a += out.frames
+            told_a += out.notices
+        from_a, from_b = next_a, next_b
+        if not from_a and not from_b:
+            break
+    return told_a, told_b
+
+
+def connected() -> tuple[Session, Session]:
+    a, b = ends()
+    exchange(a, b, a.start(0).frames, b.start(0).frames)
+    return a, b
+
+
+# Noise
+
+
+@pytest.mark.parametrize("we_start", [True, False])
+def test_our_noise_and_the_noiseprotocol_library_understand_each_other(we_start: bool) -> None:
+    ours = noise.Handshake(we_start, KEY_A, b"prologue")
+    theirs = NoiseConnection.from_name(noise.NAME)
+    theirs.set_prologue(b"prologue")
+    theirs.set_keypair_from_private_bytes(Keypair.STATIC, KEY_B)
+    if we_start:
+        theirs.set_as_responder()
+        theirs.start_handshake()
+        assert theirs.read_message(ours.write1(b"1")) == b"1"
+        assert ours.read2(bytes(theirs.write_message(b"2"))) == b"2"
+        assert theirs.read_message(ours.write3(b"3")) == b"3"
+    else:
+        theirs.set_as_initiator()
+        theirs.start_handshake()
+        assert ours.read1(bytes(theirs.write_message(b"1"))) == b"1"
+        assert theirs.read_message(ours.write2(b"2")) == b"2"
+        assert ours.read3(bytes(theirs.write_message(b"3"))) == b"3"
+    keys = ours.split()
+    assert keys.remote_static == noise.public_key(KEY_B)
+    assert keys.hash == theirs.get_handshake_hash()
+    assert theirs.decrypt(keys.send.seal(0, b"hello")) == b"hello"
+    assert keys.receive.open(0, bytes(theirs.encrypt(b"hi"))) == b"hi"
+
+
+def test_handshake_with_fixed_keys_gives_the_documented_vector() -> None:
+    i = noise.Handshake(True, KEY_A, b"usb4rdma test", bytes([7]) * 32)
+    r = noise.Handshake(False, KEY_B, b"usb4rdma test", bytes([9]) * 32)
+    one = i.write1()
+    r.read1(one)
+    two = r.write2(b"\x01mars")
+    assert i.read2(two) == b"\x01mars"
+    three = i.write3(b"\x01nova")
+    assert r.read3(three) == b"\x01nova"
+    assert i.split().hash == r.split().hash
+    assert [len(one), len(two), len(three)] == [32, 101, 69]
+    text = DOCUMENT.read_text(encoding="utf-8")
+    for part in (one.hex(), two.hex(), three.hex(), i.split().hash.hex()):
+        assert part in text
+
+
+@pytest.mark.parametrize("message", [1, 2, 3])
+@pytest.mark.parametrize("where", [0, 20, 40, -1])
+def test_each_changed_byte_of_the_handshake_is_noticed(message: int, where: int) -> None:
+    i = noise.Handshake(True, KEY_A, b"p")
+    r = noise.Handshake(False, KEY_B, b"p")
+
+    def spoil(data: bytes, number: int) -> bytes:
+        if number != message:
+            return data
+        raw = bytearray(data)
+        raw[min(where, len(raw) - 1)] ^= 1
+        return bytes(raw)
+
+    with pytest.raises(HandshakeInvalid):
+        r.read1(spoil(i.write1(), 1))
+        i.read2(spoil(r.write2(b"x"), 2))
+        r.read3(spoil(i.write3(b"y"), 3))
+
+
+@pytest.mark.parametrize("size", [0, 1, 31])
+def test_short_messages_are_refused(size: int) -> None:
+    with pytest.raises(HandshakeInvalid):
+        noise.Handshake(False, KEY_B, b"").read1(bytes(size))
+
+
+def test_a_key_of_small_order_is_refused() -> None:
+    r = noise.Handshake(False, KEY_B, b"")
+    r.read1(bytes(32))
+    with pytest.raises(HandshakeInvalid):
+        r.write2()
+
+
+# The channel
+
+
+def test_both_ends_come_up_and_know_each_others_key_and_name() -> None:
+    a, b = ends()
+    told_a, told_b = exchange(a, b, a.start(0).frames, b.start(0).frames)
+    assert Up(noise.public_key(KEY_B), "mars") in told_a
+    assert Up(noise.public_key(KEY_A), "nova") in told_b
+    assert a.handshake_hash == b.handshake_hash != b""
+    assert a.deadline is None and b.deadline is None
+
+
+def test_every_frame_fits_the_relay() -> None:
+    a, b = ends()
+    long = Session(KEY_B, "m" * 200, B, A)
+    first = a.start(0).frames[0]
+    (two,) = long.receive(first, 0).frames
+    (three,) = a.receive(two, 0).frames
+    assert max(len(first), len(two), len(three)) <= FRAME_MAX
+    long.receive(three, 0)
+    frame = a.send(bytes(BODY_MAX))
+    assert frame is not None and len(frame) == FRAME_MAX
+    with pytest.raises(ValueError, match="at most"):
+        a.send(bytes(BODY_MAX + 1))
+
+
+def test_messages_arrive_once_and_in_order() -> None:
+    a, b = connected()
+    one, two, three = a.send(b"1"), a.send(b"2"), a.send(b"3")
+    assert one and two and three
+    assert b.receive(one, 0).notices == [b"1"]
+    assert b.receive(one, 0).notices == [], "replayed"
+    assert b.receive(three, 0).notices == [b"3"], "a lost one does not stop the rest"
+    assert b.receive(two, 0).notices == [], "too late"
+
+
+def test_nothing_is_sent_before_the_channel_stands() -> None:
+    a, _ = ends()
+    assert a.send(b"x") is None and a.handshake_hash == b""
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        End(b"a" * 16, 12, "uuid-a"),
+        End(b"0" * 16, 11, "uuid-a"),
+    ],
+)
+def test_a_handshake_of_another_host_id_or_epoch_does_not_complete(other: End) -> None:
+    a = Session(KEY_A, "nova", other, B)
+    b = Session(KEY_B, "mars", B, A)
+    told_a, told_b = exchange(a, b, a.start(0).frames, b.start(0).frames)
+    assert not any(isinstance(n, Up) for n in told_a + told_b)
+    assert Invalid() in told_a + told_b
+
+
+def test_a_recorded_handshake_cannot_be_replayed() -> None:
+    a, b = ends()
+    frames_a = a.start(0).frames
+    (two,) = b.receive(frames_a[0], 0).frames
+    (three,) = a.receive(two, 0).frames
+    b.receive(three, 0)
+    fresh = Session(KEY_B, "mars", B, A)
+    fresh.receive(frames_a[0], 0)
+    assert fresh.receive(three, 0).notices == [Invalid()]
+
+
+def test_a_restarted_daemon_gets_its_channel_back_whichever_side_it_is() -> None:
+    for restart_initiator in (True, False):
+        a, b = connected()
+        if restart_initiator:
+            a = Session(KEY_A, "nova", A, B)
+            told = exchange(a, b, a.start(50).frames, [], 50)
+        else:
+            b = Session(KEY_B, "mars", B, A)
+            told = exchange(a, b, [], b.start(50).frames, 50)
+        assert all(any(isinstance(n, Up) for n in side) for side in told)
+        frame = a.send(b"again")
+        assert frame is not None and b.receive(frame, 51).notices == [b"again"]
+
+
+def test_unauthenticated_frames_do_not_tear_a_channel_down() -> None:
+    a, b = connected()
+    for kind in (1, 2, 3, 4, 16, 99):
+        for target in (a, b):
+            target.receive(bytes([kind]) + os.urandom(60), 50)
+    frame = a.send(b"still here")
+    assert frame is not None and b.receive(frame, 51).notices == [b"still here"]
+
+
+def test_a_silent_peer_is_told_of_once_and_asked_ever_more_rarely() -> None:
+    a, _ = ends()
+    sent, told, now = len(a.start(0).frames), Counter[Notice](), 0.0
+    gaps = []
+    while now < 600:
+        assert a.deadline is not None
+        gaps.append(a.deadline - now)
+        now = a.deadline
+        out = a.tick(now)
+        sent += len(out.frames)
+        told.update(out.notices)
+    assert told == {Stalled(): 1}
+    assert sent < 40 and gaps[-1] == 30
+
+
+def test_a_flood_of_first_messages_is_answered_only_so_often() -> None:
+    _, b = ends()
+    answers = 0
+    for _ in range(500):
+        attacker = Session(os.urandom(32), "x", A, B)
+        answers += len(b.receive(attacker.start(0).frames[0], 1.0).frames)
+    assert answers <= RATE_MAX
+
+
+@pytest.mark.parametrize("name", ["", "..\n", "a b", "x" * 64, "\u00e9"])
+def test_a_name_that_is_no_host_name_counts_as_none(name: str) -> None:
+    a, b = Session(KEY_A, "nova", A, B), Session(KEY_B, "mars", B, A)
+    b._payload = b"\x01" + name.encode()
+    told_a, _ = exchange(a, b, a.start(0).frames, [])
+    assert [n.name for n in told_a if isinstance(n, Up)] == [""]
+
+
+@how(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.binary(max_size=250)), max_size=20), st.booleans())
+def test_no_frame_whatsoever_raises(frames: list[tuple[bool, bytes]], up: bool) -> None:
+    a, b = connected() if up else ends()
+    for to_a, frame in frames:
+        out = (a if to_a else b).receive(frame, 0)
+        assert not any(isinstance(n, Up | bytes) for n in out.notices)
+
+
+# The comparison
+
+
+def test_both_sides_show_the_same_six_digits() -> None:
+    one, two = Comparison(True, b"h" * 32), Comparison(False, b"h" * 32)
+    assert one.start() is None
+    commit = two.start()
+    assert commit is not None
+    nonce = one.receive(commit)
+    assert nonce is not None
+    reveal = two.receive(nonce)
+    assert reveal is not None and one.receive(reveal) is None
+    assert one.code == two.code
+    assert len(one.code) == 7 and one.code.replace(" ", "").isdigit()
+
+
+def test_code_of_fixed_nonces_is_the_documented_one() -> None:
+    one = Comparison(True, bytes(32), lambda n: b"\x0a" * n)
+    two = Comparison(False, bytes(32), lambda n: b"\x0b" * n)
+    one.receive(two.receive(one.receive(two.start() or b"") or b"") or b"")
+    assert f"`{one.code}`" in DOCUMENT.read_text(encoding="utf-8")
+
+
+def test_a_nonce_other_than_the_committed_one_is_noticed() -> None:
+    one, two = Comparison(True, b"h" * 32), Comparison(False, b"h" * 32)
+    commit = two.start()
+    assert commit is not None
+    one.receive(commit)
+    with pytest.raises(HandshakeInvalid, match="commitment"):
+        one.receive(bytes([0x12]) + os.urandom(32))
+    assert one.code == ""
+
+
+@pytest.mark.parametrize("initiator", [True, False])
+@pytest.mark.parametrize("order", [[0x12], [0x10, 0x10], [0x11, 0x11], [0x10, 0x11], [0x12, 0x10]])
+def test_messages_out_of_order_end_the_comparison(initiator: bool, order: list[int]) -> None:
+    side = Comparison(initiator, b"h" * 32)
+    side.start()
+    with pytest.raises(HandshakeInvalid):
+        for kind in order:
+            side.receive(bytes([kind]) + bytes(32))
