@@ -20,13 +20,15 @@ from typing import Any
 from . import state
 from .cable import Cable
 from .channel import LINE_MAX
-from .errors import BootError, LabError, UsageError
+from .errors import BootError, GuestGone, LabError, UsageError
 from .ethernet import Hub
 from .machine import Machine
 from .plan import Plan
 from .qemu import net_socket
 
 ANSWER_SECONDS = {"fast": 120.0, "systemd": 300.0}
+# How long after a command's own time limit its agent may be silent.
+FROZEN_SECONDS = 45.0
 Answer = dict[str, Any]
 
 
@@ -143,14 +145,24 @@ class Supervisor:
         machine = self.machine(request)
         machine.require_up()
         number, events = machine.channel.start(request)
+        limit = request.get("timeout")
+        deadline = (
+            None if limit is None else asyncio.get_running_loop().time() + limit + FROZEN_SECONDS
+        )
         listening = asyncio.create_task(self._relay_input(machine, number, reader))
         try:
             while True:
-                event = await events.get()
+                async with asyncio.timeout_at(deadline):
+                    event = await events.get()
                 answer(event.pop("op"), **event)
                 await writer.drain()
                 if "rc" in event or "why" in event:
                     return
+        except TimeoutError:
+            raise GuestGone(
+                f"host {machine.host.name} did not end the command in time and says nothing",
+                f"its kernel may hang: `lab log {machine.host.name}`",
+            ) from None
         except ConnectionError:
             machine.channel.tell(number, {"op": "kill", "signal": int(signal.SIGKILL)})
         finally:
