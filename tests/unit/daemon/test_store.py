@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The state directory, whole and garbled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as how
+from hypothesis import strategies as st
+
+from usb4rdmad.errors import StoreInvalid, StoreTooNew
+from usb4rdmad.model import Subnets, Trust
+from usb4rdmad.pairing import noise
+from usb4rdmad.store import Store
+
+from .helpers import peer
+
+SUBNETS = Subnets(IPv4Network("169.254.3.2/31"), IPv6Network("fd00:1:2:3::/64"))
+PEER = replace(peer(), subnets=SUBNETS, label='a "b" \\ c', first_seen=1, last_seen=2, paired_by=3)
+
+
+def opened(path: Path) -> Store:
+    store = Store(path)
+    store.open()
+    return store
+
+
+def test_peers_come_back_as_they_were_saved(tmp_path: Path) -> None:
+    opened(tmp_path).save(PEER)
+    assert opened(tmp_path).load() == {PEER.identity: PEER}
+
+
+def test_saving_again_replaces_and_deleting_removes(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.save(PEER)
+    store.save(replace(PEER, trust=Trust.BLOCKED))
+    assert store.load()[PEER.identity].trust is Trust.BLOCKED
+    store.delete(PEER.identity)
+    store.delete(PEER.identity)
+    assert store.load() == {}
+
+
+def test_key_is_made_once_and_readable_by_nobody_else(tmp_path: Path) -> None:
+    key = opened(tmp_path).key()
+    assert opened(tmp_path).key() == key
+    assert (tmp_path / "identity.key").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "identity.pub").read_text().strip() == noise.public_key(key).hex()
+
+
+def test_key_of_a_credential_wins(tmp_path: Path) -> None:
+    credentials = tmp_path / "cred"
+    credentials.mkdir()
+    (credentials / "usb4rdma.identity").write_text("ab" * 32 + "\n")
+    assert Store(tmp_path, credentials).key() == b"\xab" * 32
+
+
+@pytest.mark.parametrize("text", ["", "xyz", "ab" * 31, "AB" * 32, "ab" * 33])
+def test_garbled_key_is_fatal_and_kept(tmp_path: Path, text: str) -> None:
+    store = opened(tmp_path)
+    (tmp_path / "identity.key").write_text(text)
+    with pytest.raises(StoreInvalid, match="does not hold a key"):
+        store.key()
+    assert (tmp_path / "identity.key").read_text() == text
+
+
+def test_directory_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "version").write_text("2\n")
+    with pytest.raises(StoreTooNew):
+        Store(tmp_path).open()
+
+
+def test_garbled_version_is_repaired(tmp_path: Path) -> None:
+    (tmp_path / "version").write_text("?")
+    opened(tmp_path)
+    assert (tmp_path / "version").read_text() == "1\n"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda t: b"",
+        lambda t: b"\xff" + t,
+        lambda t: t[:-20],
+        lambda t: t.replace(b"confirmed", b"friend"),
+        lambda t: t.replace(b"public_key", b"key"),
+        lambda t: t.replace(b"/31", b"/33"),
+        lambda t: t.replace(b"first_seen = 1", b"first_seen = -1"),
+        lambda t: t.replace(b"first_seen = 1", b'first_seen = "1"'),
+        lambda t: t + b"extra = 1\n",
+        lambda t: t + b"#" * 5000,
+        lambda t: t.replace(b"0202", b"0203", 1),
+    ],
+)
+def test_garbled_record_is_quarantined_and_the_others_stay(tmp_path: Path, spoil) -> None:  # type: ignore[no-untyped-def]
+    store = opened(tmp_path)
+    good = peer(b"\x03" * 32)
+    store.save(PEER)
+    store.save(good)
+    path = tmp_path / "peers" / f"{PEER.identity.hex()}.toml"
+    before = path.read_bytes()
+    path.write_bytes(spoil(before))
+    assert path.read_bytes() != before
+    assert store.load() == {good.identity: good}
+    assert (tmp_path / "quarantine" / path.name).exists() and not path.exists()
+
+
+@how(max_examples=200, deadline=None)
+@given(st.binary(max_size=300))
+def test_no_record_whatsoever_is_fatal(
+    tmp_path_factory: pytest.TempPathFactory, raw: bytes
+) -> None:
+    root = tmp_path_factory.mktemp("store", numbered=True)
+    store = opened(root)
+    (root / "peers" / ("ab" * 32 + ".toml")).write_bytes(raw)
+    assert store.load() == {}
+
+
+@how(max_examples=200, deadline=None)
+@given(st.text(max_size=64))
+def test_any_label_survives(tmp_path_factory: pytest.TempPathFactory, label: str) -> None:
+    try:
+        label.encode()
+    except UnicodeEncodeError:
+        return
+    store = opened(tmp_path_factory.mktemp("store", numbered=True))
+    store.save(replace(PEER, label=label))
+    assert store.load()[PEER.identity].label == label
