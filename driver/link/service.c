@@ -257,7 +257,7 @@ int u4_link_init(const struct u4_client_ops *ops)
 		u4_epoch = get_random_u64();
 	} while (!u4_epoch);
 
-	u4_wq = alloc_workqueue("usb4rdma", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	u4_wq = alloc_workqueue("usb4rdma", WQ_UNBOUND, 0);
 	if (!u4_wq)
 		return -ENOMEM;
 	ret = u4_peer_init();
