@@ -72,8 +72,14 @@ bool u4_mr_place(struct u4_mr *mr, u64 addr, struct device *dma_dev, struct page
 /* 64-bit atomic on @addr, aligned; returns the original value. */
 u64 u4_mr_atomic(struct u4_mr *mr, u64 addr, bool swap, u64 operand, u64 compare);
 void u4_mr_store64(struct u4_mr *mr, u64 addr, const void *value);
-/* The remote key is no longer good; 0, or -EINVAL when @pd may not do that. */
-int u4_mr_invalidate(struct u4_xpdev *dev, const void *pd, u32 key);
+/*
+ * The region behind a remote key, held, if it grants @access to @len bytes at @raddr
+ * to the peer of @qp; else NULL. A window's key gives the region it lies in.
+ */
+struct u4_mr *u4_mr_get_remote(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr, u64 len);
+/* The key is no longer good; 0, or -EINVAL when @qp may not do that. */
+int u4_mr_invalidate(struct u4_qp *qp, u32 key);
+int u4_mr_bind(struct u4_qp *qp, const struct u4_swqe *wqe);
 int u4_mr_fast_register(const struct u4_swqe *wqe);
 void u4_mr_map_all(struct u4_xpdev *dev);
 void u4_mr_unmap_all(struct u4_xpdev *dev, struct device *dma_dev);

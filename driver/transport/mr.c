@@ -62,7 +62,7 @@ struct u4_mr *u4_mr_create(struct u4_xpdev *dev, void *pd, enum u4_mr_type type,
 	mr->pd = pd;
 	mr->type = type;
 	mr->max_pages = max_pages;
-	mr->state = type == U4_MR_FAST || type == U4_MR_MW ? U4_MR_FREE : U4_MR_INVALID;
+	mr->state = type == U4_MR_USER || type == U4_MR_DMA ? U4_MR_INVALID : U4_MR_FREE;
 
 	/* An index that nobody can find yet; cyclic, so that a late frame meets no new owner. */
 	ret = xa_alloc_cyclic(&dev->mrs, &mr->index, NULL, XA_LIMIT(1, U4_PSN_MASK),
@@ -222,7 +222,7 @@ void u4_mr_publish(struct u4_mr *mr)
 	mutex_unlock(&dev->map_lock);
 }
 
-int u4_mr_destroy(struct u4_mr *mr)
+void u4_mr_destroy(struct u4_mr *mr)
 {
 	struct u4_xpdev *dev = mr->dev;
 	struct u4_mr_map *map;
@@ -254,7 +254,6 @@ int u4_mr_destroy(struct u4_mr *mr)
 	kvfree(mr->pages);
 	atomic_dec(&dev->num_mrs);
 	kfree_rcu(mr, rcu);
-	return 0;
 }
 
 /* ---- lookups and accesses; any context, under RCU or with a use count ---- */
@@ -364,14 +363,47 @@ void u4_mr_store64(struct u4_mr *mr, u64 addr, const void *value)
 	kunmap_local(mem);
 }
 
-int u4_mr_invalidate(struct u4_xpdev *dev, const void *pd, u32 key)
+static bool u4_mr_is_window(const struct u4_mr *mr)
 {
-	struct u4_mr *mr = u4_mr_get(dev, key);
+	return mr->type == U4_MR_MW1 || mr->type == U4_MR_MW2;
+}
+
+struct u4_mr *u4_mr_get_remote(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr, u64 len)
+{
+	struct u4_mr *mr = u4_mr_get(qp->dev, rkey);
+	struct u4_mr *region;
+
+	if (!mr)
+		return NULL;
+	if (!u4_mr_allows(mr, qp->pd, access, raddr, len))
+		goto refuse;
+	if (!u4_mr_is_window(mr))
+		return mr;
+	/* What the window grants goes no further than the region does, as it is now. */
+	if (mr->type == U4_MR_MW2 && mr->bound_to != qp->serial)
+		goto refuse;
+	region = u4_mr_get(qp->dev, mr->target);
+	if (region && !u4_mr_allows(region, qp->pd, U4_ACCESS_MW_BIND, raddr, len)) {
+		u4_mr_put(region);
+		region = NULL;
+	}
+	u4_mr_put(mr);
+	return region;
+
+refuse:
+	u4_mr_put(mr);
+	return NULL;
+}
+
+int u4_mr_invalidate(struct u4_qp *qp, u32 key)
+{
+	struct u4_mr *mr = u4_mr_get(qp->dev, key);
 	int ret = -EINVAL;
 
 	if (!mr)
 		return ret;
-	if (mr->pd == pd && (mr->type == U4_MR_FAST || mr->type == U4_MR_MW)) {
+	if (mr->pd == qp->pd && (mr->type == U4_MR_FAST ||
+				 (mr->type == U4_MR_MW2 && mr->bound_to == qp->serial))) {
 		WRITE_ONCE(mr->state, U4_MR_FREE);
 		ret = 0;
 	}
@@ -379,11 +411,59 @@ int u4_mr_invalidate(struct u4_xpdev *dev, const void *pd, u32 key)
 	return ret;
 }
 
+/*
+ * Bind a window (IBTA 10.6.7.2). Binds of one window are not concurrent in a
+ * sane program; in another one the window's fields may mix, but an access is still
+ * checked against the region.
+ */
+int u4_mr_bind(struct u4_qp *qp, const struct u4_swqe *wqe)
+{
+	u32 access = wqe->bind.access;
+	struct u4_mr *region = NULL;
+	struct u4_mr *mw;
+	int ret = -EINVAL;
+
+	rcu_read_lock();
+	mw = xa_load(&qp->dev->mrs, wqe->rkey >> 8);
+	if (!mw || !u4_mr_is_window(mw) || mw->key != wqe->rkey || mw->pd != qp->pd ||
+	    wqe->bind.key >> 8 != mw->index)
+		goto out;
+	/* One of type 2 is bound once, and by its new key only. */
+	if (mw->type == U4_MR_MW2 && (mw->state != U4_MR_FREE || !wqe->bind.length))
+		goto out;
+	if (wqe->bind.length) {
+		region = u4_mr_get(qp->dev, wqe->bind.lkey);
+		if (!region || u4_mr_is_window(region) ||
+		    !u4_mr_allows(region, qp->pd, U4_ACCESS_MW_BIND, wqe->bind.addr,
+				  wqe->bind.length))
+			goto out;
+		if (access & (U4_ACCESS_REMOTE_WRITE | U4_ACCESS_REMOTE_ATOMIC) &&
+		    !(region->access & U4_ACCESS_LOCAL_WRITE))
+			goto out;
+	}
+	WRITE_ONCE(mw->state, U4_MR_FREE);
+	mw->iova = wqe->bind.addr;
+	mw->length = wqe->bind.length;
+	mw->access = access;
+	mw->target = wqe->bind.lkey;
+	mw->bound_to = qp->serial;
+	WRITE_ONCE(mw->key, wqe->bind.key);
+	if (wqe->bind.length)
+		smp_store_release(&mw->state, U4_MR_VALID);
+	ret = 0;
+out:
+	if (region)
+		u4_mr_put(region);
+	rcu_read_unlock();
+	return ret;
+}
+
 int u4_mr_fast_register(const struct u4_swqe *wqe)
 {
 	struct u4_mr *mr = wqe->mr.mr;
 
-	if (mr->type != U4_MR_FAST || mr->state != U4_MR_FREE || wqe->mr.key >> 8 != mr->index)
+	if (mr->type != U4_MR_FAST || mr->state != U4_MR_FREE || wqe->mr.key >> 8 != mr->index ||
+	    mr->offset + mr->length > (u64)mr->npages << PAGE_SHIFT)
 		return -EINVAL;
 	mr->access = wqe->mr.access;
 	WRITE_ONCE(mr->key, wqe->mr.key);

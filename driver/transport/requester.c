@@ -50,6 +50,7 @@ static u8 u4_wr_wire_op(const struct u4_swqe *wqe)
 		[U4_WR_CMP_SWAP]	= U4_OP_CMP_SWAP,
 		[U4_WR_FETCH_ADD]	= U4_OP_FETCH_ADD,
 		[U4_WR_ATOMIC_WRITE]	= U4_OP_ATOMIC_WRITE,
+		[U4_WR_FLUSH]		= U4_OP_FLUSH,
 	};
 
 	return wqe->op < ARRAY_SIZE(op) ? op[wqe->op] : 0;
@@ -178,6 +179,8 @@ static void u4_req_header(const struct u4_qp *qp, const struct u4_swqe *wqe,
 	seg->raddr = wqe->raddr;
 	seg->rkey = wqe->rkey;
 	seg->msg_len = answered ? u4_wr_answer_len(wqe) : wqe->len;
+	if (wqe->op == U4_WR_FLUSH)
+		seg->msg_len = wqe->flush_len;
 	seg->msg_off = wqe->op == U4_WR_READ ? wqe->tx.done : off;
 	if (!seg->msg_off)
 		seg->flags |= U4_XP_FIRST;
@@ -408,9 +411,11 @@ static int u4_req_local(struct u4_qp *qp, struct u4_swqe *wqe)
 {
 	switch (wqe->op) {
 	case U4_WR_LOCAL_INV:
-		return u4_mr_invalidate(qp->dev, qp->pd, wqe->rkey);
+		return u4_mr_invalidate(qp, wqe->rkey);
 	case U4_WR_REG_MR:
 		return u4_mr_fast_register(wqe);
+	case U4_WR_BIND_MW:
+		return u4_mr_bind(qp, wqe);
 	}
 	return -EOPNOTSUPP;
 }

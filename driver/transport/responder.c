@@ -92,11 +92,9 @@ static int u4_rsp_send_read(struct u4_qp *qp, struct u4_rail *rail, struct u4_rs
 	int ret;
 
 	if (rsp->len) {
-		mr = u4_mr_get(qp->dev, rsp->rkey);
-		if (!mr || !u4_mr_allows(mr, qp->pd, U4_ACCESS_REMOTE_READ, rsp->raddr, rsp->len)) {
-			ret = -EACCES;
-			goto out;
-		}
+		mr = u4_mr_get_remote(qp, rsp->rkey, U4_ACCESS_REMOTE_READ, rsp->raddr, rsp->len);
+		if (!mr)
+			return -EACCES;
 	}
 	u4_plan_next(&plan, rsp->raddr + rsp->off, left, left);
 	ret = u4_burst_get(rail, plan.nraw, &burst, &qp->rq_waiter);
@@ -257,14 +255,8 @@ static void u4_rsp_not_ready(struct u4_qp *qp)
 /* May the peer do this to [raddr, raddr + len)? The region is held when it may. */
 static struct u4_mr *u4_rsp_region(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr, u64 len)
 {
-	struct u4_mr *mr = NULL;
+	struct u4_mr *mr = u4_mr_get_remote(qp, rkey, access, raddr, len);
 
-	if (qp->attr.access & access)
-		mr = u4_mr_get(qp->dev, rkey);
-	if (mr && !u4_mr_allows(mr, qp->pd, access, raddr, len)) {
-		u4_mr_put(mr);
-		mr = NULL;
-	}
 	if (!mr)
 		u4_xp_count(qp->dev, U4_CNT_RX_BAD_KEY, 1);
 	return mr;
@@ -350,7 +342,7 @@ static bool u4_rsp_rx_atomic_write(struct u4_qp *qp, const struct u4_seg *seg)
 {
 	struct u4_mr *mr;
 
-	if (seg->raddr & 7) {
+	if (!(qp->attr.access & U4_ACCESS_REMOTE_WRITE) || seg->raddr & 7) {
 		u4_rsp_refuse(qp, U4_NAK_INVALID);
 		return false;
 	}
@@ -360,6 +352,25 @@ static bool u4_rsp_rx_atomic_write(struct u4_qp *qp, const struct u4_seg *seg)
 		return false;
 	}
 	u4_mr_store64(mr, seg->raddr, seg->payload);
+	u4_mr_put(mr);
+	return true;
+}
+
+/*
+ * Everything before it is in memory and seen by every CPU already: requests are
+ * carried out in order, by a CPU. So only the right to ask is to be checked.
+ */
+static bool u4_rsp_rx_flush(struct u4_qp *qp, const struct u4_seg *seg)
+{
+	struct u4_mr *mr;
+
+	if (!seg->msg_len)
+		return true;
+	mr = u4_rsp_region(qp, seg->rkey, U4_ACCESS_FLUSH_GLOBAL, seg->raddr, seg->msg_len);
+	if (!mr) {
+		u4_rsp_refuse(qp, U4_NAK_ACCESS);
+		return false;
+	}
 	u4_mr_put(mr);
 	return true;
 }
@@ -547,6 +558,9 @@ bool u4_rsp_rx(struct u4_qp *qp, const struct u4_seg *seg)
 	case U4_OP_ATOMIC_WRITE:
 		ok = qp->type == U4_QPT_RC && u4_rsp_rx_atomic_write(qp, seg);
 		break;
+	case U4_OP_FLUSH:
+		ok = qp->type == U4_QPT_RC && u4_rsp_rx_flush(qp, seg);
+		break;
 	default:
 		u4_rsp_refuse(qp, U4_NAK_INVALID);
 		ok = false;
@@ -599,7 +613,7 @@ void u4_rsp_commit(struct u4_qp *qp, const struct u4_seg *seg, bool ok, int erro
 		return;
 	}
 	if (!error && seg->flags & U4_XP_INV &&
-	    u4_mr_invalidate(qp->dev, qp->pd, seg->imm))
+	    u4_mr_invalidate(qp, seg->imm))
 		error = U4_NAK_ACCESS + 1;
 	if (error) {
 		if (error == U4_NAK_OP + 1)
@@ -617,7 +631,7 @@ void u4_rsp_commit(struct u4_qp *qp, const struct u4_seg *seg, bool ok, int erro
 	if (seg->flags & U4_XP_ACKREQ)
 		qp->ack_due = true;
 	if (seg->op != U4_OP_SEND && seg->op != U4_OP_WRITE) {
-		if (seg->op == U4_OP_ATOMIC_WRITE)
+		if (seg->op == U4_OP_ATOMIC_WRITE || seg->op == U4_OP_FLUSH)
 			qp->ack_due = true;
 		return;
 	}

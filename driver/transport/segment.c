@@ -72,6 +72,9 @@ static bool u4_seg_op_fits(const struct u4_seg *seg)
 			return false;
 		return !seg->seg_len && (seg->msg_off < seg->msg_len ||
 					 (!seg->msg_len && !seg->msg_off));
+	case U4_OP_FLUSH:
+		return !(seg->flags & ~(U4_XP_FIRST | U4_XP_LAST | U4_XP_ACKREQ)) &&
+		       !seg->seg_len && !seg->msg_off && seg->raddr + seg->msg_len >= seg->raddr;
 	case U4_OP_CMP_SWAP:
 	case U4_OP_FETCH_ADD:
 		return seg->inline_len == 16 && !seg->nraw && seg->msg_len == 8 && !seg->msg_off;

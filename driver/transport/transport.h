@@ -57,6 +57,7 @@ enum u4_access {
 	U4_ACCESS_REMOTE_READ	= 4,
 	U4_ACCESS_REMOTE_ATOMIC	= 8,
 	U4_ACCESS_MW_BIND	= 16,
+	U4_ACCESS_FLUSH_GLOBAL	= 256,
 };
 
 /* Work request opcodes; verbs translate from theirs. */
@@ -123,8 +124,10 @@ struct u4_av {
  * @status: not U4_OK: verbs found it malformed; it completes so, in its turn
  * @atomic: operands
  * @ud: destination
- * @mr: REG_MR: region, its new key and access; LOCAL_INV uses @rkey.
- *	BIND_MW: see u4_mw
+ * @mr: REG_MR: region, its new key and access; LOCAL_INV uses @rkey
+ * @bind: BIND_MW: @rkey is the window's key of now, @bind.key the new one,
+ *	@bind.lkey the region's; a length of 0 unbinds
+ * @flush_len: FLUSH: bytes of remote memory; @len is 0
  * @tx: progress of the transport
  * @sge: local memory
  * @data: inline data
@@ -155,6 +158,14 @@ struct u4_swqe {
 			u32	key;
 			u32	access;
 		} mr;
+		struct {
+			u64	addr;
+			u64	length;
+			u32	lkey;
+			u32	key;
+			u32	access;
+		} bind;
+		u32	flush_len;
 	};
 	struct {
 		u32	first_psn;
@@ -336,7 +347,8 @@ enum u4_mr_type {
 	U4_MR_USER,	/* pages of a process, fixed at registration */
 	U4_MR_FAST,	/* kernel fast registration: pages set by u4_mr_set_page() */
 	U4_MR_DMA,	/* all kernel memory; local access only */
-	U4_MR_MW,	/* memory window: @parent, bound by BIND_MW */
+	U4_MR_MW1,	/* memory window of type 1: any QP of the protection domain */
+	U4_MR_MW2,	/* memory window of type 2B: the QP that bound it */
 };
 
 enum u4_mr_state { U4_MR_INVALID, U4_MR_FREE, U4_MR_VALID };
@@ -359,7 +371,8 @@ enum u4_mr_state { U4_MR_INVALID, U4_MR_FREE, U4_MR_VALID };
  * @max_pages: room in @pages
  * @pages: the memory, an array so that any offset is found at once
  * @map: DMA addresses of @pages per device; RCU, under u4_xpdev.map_lock
- * @parent: window: the region that it lies in
+ * @target: window: key of the region that it lies in, looked up at each access
+ * @bound_to: window of type 2: serial of the QP that bound it
  * @owner: verbs' object
  */
 struct u4_mr {
@@ -379,7 +392,8 @@ struct u4_mr {
 	u32			max_pages;
 	struct page		**pages;
 	struct u4_mr_map __rcu	*map[U4_MAX_DEVICES_MAPPED];
-	struct u4_mr		*parent;
+	u32			target;
+	u64			bound_to;
 	void			*owner;
 	struct rcu_head		rcu;
 };
@@ -402,10 +416,10 @@ void u4_mr_publish(struct u4_mr *mr);
 /*
  * Take the key away, wait until nobody uses the memory (bounded: rails whose
  * frames don't come back are reset), unmap and free. The pages may be given back
- * after it returns. Works on a region that was never published. %-EBUSY when
- * windows are bound to it.
+ * after it returns. Works on a region that was never published. Windows into it
+ * grant nothing from then on.
  */
-int u4_mr_destroy(struct u4_mr *mr);
+void u4_mr_destroy(struct u4_mr *mr);
 
 /* ---- queue pairs: qp.c, requester.c, responder.c ---- */
 

@@ -176,11 +176,8 @@ int u4_map_mr_sg(struct ib_mr *ib, struct scatterlist *sg, int nents, unsigned i
 int u4_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
 {
 	struct u4_ibmr *mr = to_u4_ibmr(ib);
-	int err;
 
-	err = u4_mr_destroy(mr->xp);
-	if (err)
-		return err;
+	u4_mr_destroy(mr->xp);
 	ib_umem_release(mr->umem);
 	kfree(mr);
 	return 0;

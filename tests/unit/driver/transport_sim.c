@@ -408,9 +408,23 @@ void u4_mr_store64(struct u4_mr *mr, u64 addr, const void *value)
 	u4_mr_copy(mr, addr, (void *)value, 8, true);
 }
 
-int u4_mr_invalidate(struct u4_xpdev *dev, const void *pd, u32 key)
+struct u4_mr *u4_mr_get_remote(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr, u64 len)
 {
-	(void)dev, (void)pd, (void)key;
+	struct u4_mr *mr = u4_mr_get(qp->dev, rkey);
+
+	CHECK(mr && u4_mr_allows(mr, qp->pd, access, raddr, len), "remote access outside the region");
+	return mr;
+}
+
+int u4_mr_invalidate(struct u4_qp *qp, u32 key)
+{
+	(void)qp, (void)key;
+	return -EINVAL;
+}
+
+int u4_mr_bind(struct u4_qp *qp, const struct u4_swqe *wqe)
+{
+	(void)qp, (void)wqe;
 	return -EINVAL;
 }
 
