@@ -5,8 +5,8 @@
  *
  *	made	rings, buffers, our HopID           we answer OPEN
  *	up	OPEN answered by the peer: rings started, receive ring filled, path
- *		enabled, layer above told           we answer READY
- *	active	READY answered by the peer: rail visible, carrier on
+ *		enabled                             we answer READY
+ *	active	READY answered by the peer: rail visible, carrier on, layer above told
  *
  * Both sides do the same; what each learns comes from replies to its own
  * requests. The path is enabled only when both daemons have authorised.
@@ -108,8 +108,6 @@ static int open_start(struct u4_link *link, struct u4_rail *rail)
 	if (!open_allowed(link))
 		return -EACCES;
 
-	u4_client->rail_up(rail->peer, rail);
-	link->rail_up = true;
 	mutex_lock(&link->hw_lock);
 	u4_rail_poll_start(rail);
 	mutex_unlock(&link->hw_lock);
@@ -191,6 +189,9 @@ static int open_confirm(struct u4_link *link)
 	ret = u4_peer_add_rail(rail->peer, rail);
 	if (ret)
 		return ret;
+	/* It looks for the rail where it is visible: to map memory, to send again. */
+	u4_client->rail_up(rail->peer, rail);
+	link->rail_up = true;
 	open_set_phase(link, U4_PHASE_ACTIVE);
 	return 0;
 }
