@@ -250,9 +250,7 @@ class FakeHost:
 
     def start(self, reset_ports: bool = True) -> None:
         """Ring 0, router taken over, hot plug events on, ports reset as a v1 kernel does."""
-        self.control_tx.start()
-        self.control_rx.start()
-        self.control_rx.post()
+        self.start_control()
         header = self.read(Space.SWITCH, 0, 0, 5)
         self.upstream = header[1] >> 8 & 0x3F
         self.write(Space.SWITCH, 0, cs.CS_VALID, [cs.VALID])
@@ -262,6 +260,12 @@ class FakeHost:
             if reset_ports:
                 self.write(Space.PORT, port, cs.PORT_CONTROL, [cs.PORT_RESET])
                 self.write(Space.PORT, port, cs.PORT_CONTROL, [0])
+
+    def start_control(self) -> None:
+        """Ring 0 only."""
+        self.control_tx.start()
+        self.control_rx.start()
+        self.control_rx.post()
 
     def stop(self) -> None:
         self.control_tx.stop()
@@ -301,6 +305,7 @@ class FakeHost:
 
     def request(self, kind: int, words: list[int]) -> tuple[int, list[int]]:
         """Send and wait for the answer: its type and words."""
+        self.pump()
         self._answers.clear()
         self.send_control(kind, words)
         self.wait(lambda: bool(self._answers), "an answer")
@@ -345,6 +350,8 @@ class FakeHost:
         """Run the emulator's loop until the condition holds; TimeoutError otherwise."""
 
         def check() -> bool:
+            # The emulator may be another process, whose doings do not wake our loop.
+            self.loop.call_later(0.005, lambda: None)
             self.pump()
             return condition()
 

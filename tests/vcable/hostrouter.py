@@ -24,9 +24,6 @@ WORD = struct.Struct("<I")
 class HostRouter:
     """See `vfio_user.Device`."""
 
-    region_sizes = {BAR0: BAR_SIZE, MSIX_BAR: MSIX_BAR_SIZE, CONFIG: CONFIG_SIZE}
-    vectors = VECTORS
-
     def __init__(
         self,
         name: str,
@@ -39,6 +36,8 @@ class HostRouter:
         batch: Batch,
         trace: Trace,
     ) -> None:
+        self.region_sizes = {BAR0: BAR_SIZE, MSIX_BAR: MSIX_BAR_SIZE, CONFIG: CONFIG_SIZE}
+        self.vectors = VECTORS
         self.name = name
         self.batch = batch
         self.trace = trace

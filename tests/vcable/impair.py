@@ -95,7 +95,7 @@ def parse(
     if reorder and kind != Kind.DELAY:
         raise ImpairmentError(f"reorder: only for delay, not for {kind}")
     if kind == Kind.DELAY:
-        if isinstance(us, bool) or not isinstance(us, (int, float)) or not 0 < us <= 60e6:
+        if isinstance(us, bool) or not isinstance(us, int | float) or not 0 < us <= 60e6:
             raise ImpairmentError(f"us: a delay needs 0 < us <= 60000000, not {us!r}")
     elif us is not None:
         raise ImpairmentError(f"us: only for delay, not for {kind}")
@@ -104,7 +104,7 @@ def parse(
         rate=_rate(rate) if rate is not None else 0.0,
         nth=_nth(nth) if nth is not None else frozenset(),
         seed=seed,
-        delay_us=float(us) if isinstance(us, (int, float)) else 0.0,
+        delay_us=float(us) if isinstance(us, int | float) else 0.0,
         silent=bool(silent),
         reorder=bool(reorder),
         sender=sender,
@@ -112,7 +112,7 @@ def parse(
 
 
 def _rate(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ImpairmentError(f"rate: must be a number from 0 to 1, not {value!r}")
     return float(value)
 

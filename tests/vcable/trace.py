@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import enum
-import os
 import time
 from pathlib import Path
 from typing import TextIO
@@ -86,11 +85,11 @@ class Trace:
     def _open(self) -> None:
         assert self._path is not None
         # Line buffered: a test reads the file while we run, and a crash must not lose the end.
-        self._file = open(self._path, "w", buffering=1, encoding="ascii")  # noqa: SIM115
+        self._file = self._path.open("w", buffering=1, encoding="ascii")
         self._size = 0
 
     def _rotate(self) -> None:
         assert self._path is not None
         self.close()
-        os.replace(self._path, self._path.with_name(self._path.name + ".1"))
+        self._path.replace(self._path.with_name(self._path.name + ".1"))
         self._open()

@@ -10,6 +10,7 @@ import array
 import os
 import socket
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 from . import vfio_user as vu
@@ -30,6 +31,7 @@ class SocketBus:
         self._loop = loop
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.connect(str(path))
+        self._socket.setblocking(False)
         self._ident = 0
         self._eventfds: list[int] = []
 
@@ -47,11 +49,11 @@ class SocketBus:
         ancillary = []
         if fds:
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
-        self._socket.sendmsg([message], ancillary)
+        self._when_ready(lambda: self._socket.sendmsg([message], ancillary))
         return self._ident
 
     def send_raw(self, data: bytes) -> None:
-        self._socket.sendall(data)
+        self._when_ready(lambda: self._socket.send(data))
 
     def call(self, command: int, body: bytes, fds: tuple[int, ...] = ()) -> bytes:
         """Send and wait for the answer's body; VfioError when refused."""
@@ -75,6 +77,21 @@ class SocketBus:
         except OSError:
             return True
 
+    def _when_ready(self, send: Callable[[], int]) -> None:
+        """Short messages go whole or not at all; let the server read while there is no room."""
+
+        def done() -> bool:
+            try:
+                send()
+            except BlockingIOError:
+                # The server may be another process, which does not wake our loop.
+                self._loop.call_later(0.001, lambda: None)
+                return False
+            return True
+
+        if not self._loop.run_until(done, WAIT):
+            raise TimeoutError("the server does not read")
+
     def _receive(self, count: int) -> bytes:
         data = bytearray()
 
@@ -88,8 +105,12 @@ class SocketBus:
             data.extend(piece)
             return len(data) == count
 
-        if count and not self._loop.run_until(more, WAIT):
-            raise TimeoutError("no answer")
+        self._loop.add(self._socket.fileno(), lambda: None)
+        try:
+            if count and not self._loop.run_until(more, WAIT):
+                raise TimeoutError("no answer")
+        finally:
+            self._loop.remove(self._socket.fileno())
         return bytes(data)
 
     # Bus

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from vcable_bench import Bench, Pair
 from vcable import nhi as regs
 from vcable.fakehost import DirectBus
 from vcable.rings import COMPLETED, ENABLE, INTERRUPT, POSTED
+from vcable_bench import Bench, Pair
 
 MakeBench = Callable[[str], Bench]
 
