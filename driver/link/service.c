@@ -62,8 +62,9 @@ static void link_release(struct device *dev)
 	struct u4_link *link = container_of(dev, struct u4_link, dev);
 
 	ida_free(&link_ids, link->index);
-	tb_xdomain_put(link->xd);
+	/* In this order: on some kernels a service uses its XDomain as it is released. */
 	tb_service_put(link->svc);
+	tb_xdomain_put(link->xd);
 	kfree(link);
 }
 
