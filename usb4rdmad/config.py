@@ -8,11 +8,13 @@ Read in order: the file, then *.toml of the directory of the same name with
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for some costs 0.1 s
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .addressing import MTU_MAX, MTU_MIN

@@ -9,7 +9,6 @@ changed meaning needs a new interface number.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from xml.sax.saxutils import escape, quoteattr
 
 from . import NAME
 
@@ -280,8 +279,15 @@ DOCTYPE = (
 )
 
 
+def _escape(text: str) -> str:
+    # xml.sax.saxutils would do it, and import an HTTP client.
+    for plain, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
+        text = text.replace(plain, entity)
+    return text
+
+
 def _annotation(name: str, value: str, indent: str) -> str:
-    return f'{indent}<annotation name="{name}" value={quoteattr(value)}/>\n'
+    return f'{indent}<annotation name="{name}" value="{_escape(value)}"/>\n'
 
 
 def _doc(text: str, indent: str) -> str:
@@ -322,7 +328,7 @@ def node_xml(interfaces: list[str], children: list[str], manager: bool) -> str:
     if interfaces:
         out += _PROPERTIES
     out += "".join(interface_xml(INTERFACES[name]) for name in sorted(interfaces))
-    out += "".join(f'  <node name="{escape(child)}"/>\n' for child in sorted(children))
+    out += "".join(f'  <node name="{_escape(child)}"/>\n' for child in sorted(children))
     return out + "</node>\n"
 
 
