@@ -13,7 +13,7 @@ from .kernels import Kernel
 from .paths import GUEST_FILES, REPOSITORY
 from .progress import say, step
 
-_REVISION = 4
+_REVISION = 5
 PROGRAMS = "usr/lib/usb4rdma-lab"
 DIST = "dist"
 

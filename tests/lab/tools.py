@@ -44,10 +44,13 @@ def make_erofs(source: Path, image: Path) -> None:
 
 
 def make_erofs_of_root(source: Path, image: Path) -> None:
-    """Like make_erofs(), for a tree with files of several owners: inside our namespaces."""
+    """Like make_erofs(), for a tree with files of several owners: inside our namespaces.
+
+    The files keep their times: Python compares them with those noted in its .pyc files.
+    """
     words = chroot.command(
         roots.ensure(roots.TOOLS),
-        ["mkfs.erofs", "--quiet", "-T0", f"/out/{image.name}", "/tree"],
+        ["mkfs.erofs", "--quiet", f"/out/{image.name}", "/tree"],
         binds=[chroot.Bind(source, "/tree"), chroot.Bind(image.parent, "/out", writable=True)],
     )
     chroot.run_logged(words, what=f"mkfs.erofs for {image.name}")
