@@ -68,10 +68,10 @@ class SysfsDriver:
         self._fds: dict[str, int] = {}
 
     def version(self) -> str:
-        """The module's version; empty while it is not loaded."""
+        """The module's version ("loaded" if it has none); empty while it is not loaded."""
         if not self._module.exists() and not self._class.exists():
             return ""
-        return _text(self._module / "version") or "unknown"
+        return _text(self._module / "version") or "loaded"
 
     def names(self) -> list[str]:
         """The link devices that are there."""

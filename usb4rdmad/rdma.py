@@ -46,7 +46,7 @@ class SysfsRdma:
             if int(gid) == 0:
                 continue
             kind = _read(base / "gid_attrs" / "types" / str(index))
-            gids.append((index, gid.exploded, kind))
+            gids.append((index, gid.packed.hex(":", 2), kind))
         return Port(active, tuple(gids))
 
     def counters(self, ibdev: str, netdev: str) -> dict[str, int]:

@@ -95,7 +95,7 @@ class Step:
             Report(
                 message,
                 link.kernel.place,
-                link.reason,
+                link.reason if message.startswith("link-") else Reason.NONE,
                 link.identity or link.kernel.peer,
                 (("peer_name", link.peer_name), *details.items()),
             )

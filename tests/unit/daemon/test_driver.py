@@ -282,6 +282,7 @@ def test_gids_and_counters_are_read(tmp_path: Path) -> None:
     rdma = SysfsRdma(tmp_path)
     found = rdma.port("usb4rdma0")
     assert found.active and [g[0] for g in found.gids] == [0, 2]
+    assert found.gids[0][1] == "0000:0000:0000:0000:0000:ffff:a9fe:0102"
     from ipaddress import ip_address
 
     assert found.has(ip_address("169.254.1.2")) and found.has(ip_address("fd00::1"))
