@@ -104,7 +104,10 @@ void u4_xpdev_cleanup(struct u4_xpdev *dev)
 	mutex_destroy(&dev->map_lock);
 }
 
-/* End every QP that @remote_only (connected with the peer) or all of them. */
+/*
+ * End every QP that @remote_only (connected with the peer) or all of them. Not that
+ * of the MADs: it is connected with nobody, and its owner sees an end as a failure.
+ */
 static void u4_xpdev_end(struct u4_xpdev *dev, bool remote_only)
 {
 	unsigned long index;
@@ -113,7 +116,7 @@ static void u4_xpdev_end(struct u4_xpdev *dev, bool remote_only)
 	rcu_read_lock();
 	xa_for_each(&dev->qps, index, qp) {
 		u4_sq_lock(qp);
-		if (!qp->dead && qp->state >= U4_QPS_RTR &&
+		if (!qp->dead && qp->type != U4_QPT_GSI && qp->state >= U4_QPS_RTR &&
 		    (!remote_only || (!u4_qp_datagram(qp) && !qp->attr.loopback)))
 			u4_req_abort(qp);
 		u4_sq_unlock(qp);
