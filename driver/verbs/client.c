@@ -5,6 +5,7 @@
  * unregistered behind our back (rmmod of rdma_rxe takes all devices with its
  * driver id); then it is made again.
  */
+#include <linux/module.h>
 #include <linux/slab.h>
 
 #include "verbs.h"
@@ -121,8 +122,6 @@ static void u4_peer_remove(struct u4_peer *peer)
 	if (dev)
 		get_device(&dev->ib.dev);
 	mutex_unlock(&vdev->lock);
-	/* Programs get their flushed completions while they still can. */
-	u4_xpdev_shutdown(&vdev->xp);
 	if (dev) {
 		ib_unregister_device(&dev->ib);
 		put_device(&dev->ib.dev);
@@ -156,6 +155,28 @@ static void u4_port_event(struct u4_vdev *vdev, enum ib_event_type type)
 	}
 	mutex_unlock(&vdev->lock);
 }
+
+/*
+ * We are a client of our own devices too, the last one to register and so the first
+ * to hear that one goes: while the programs still have their queues, they get their
+ * flushed completions there, whoever unregisters the device. After that a program
+ * that polls its mapped queue would see nothing any more.
+ */
+static int u4_client_add(struct ib_device *ib)
+{
+	return ib->ops.owner == THIS_MODULE ? 0 : -EOPNOTSUPP;
+}
+
+static void u4_client_remove(struct ib_device *ib, void *data)
+{
+	u4_xpdev_shutdown(&to_u4_ibdev(ib)->vdev->xp);
+}
+
+static struct ib_client u4_ib_client = {
+	.name	= "usb4_rdma",
+	.add	= u4_client_add,
+	.remove	= u4_client_remove,
+};
 
 static unsigned int u4_rails(struct u4_peer *peer)
 {
@@ -199,14 +220,27 @@ int u4_verbs_init(void)
 	u4_verbs_wq = alloc_workqueue("usb4_rdma_verbs", WQ_UNBOUND, 0);
 	if (!u4_verbs_wq)
 		return -ENOMEM;
+	err = ib_register_client(&u4_ib_client);
+	if (err)
+		goto err_wq;
 	err = u4_link_init(&u4_verbs_client);
 	if (err)
-		destroy_workqueue(u4_verbs_wq);
+		goto err_client;
+	return 0;
+
+err_client:
+	ib_unregister_client(&u4_ib_client);
+err_wq:
+	destroy_workqueue(u4_verbs_wq);
 	return err;
 }
 
 void u4_verbs_exit(void)
 {
 	u4_link_exit();
+	ib_unregister_client(&u4_ib_client);
 	destroy_workqueue(u4_verbs_wq);
 }
+
+/* Registered as a client before us, see u4_client_remove(). */
+MODULE_SOFTDEP("pre: ib_uverbs");

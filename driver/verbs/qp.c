@@ -234,6 +234,8 @@ void u4_verbs_event(struct u4_qp *xp, enum u4_event event)
 		.event = events[event],
 	};
 
+	if (event == U4_EV_LAST_WQE && !qp->srq)
+		return;		/* tells that an SRQ gives this QP nothing any more */
 	if (qp->ib.event_handler)
 		qp->ib.event_handler(&ib, qp->ib.qp_context);
 }
