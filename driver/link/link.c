@@ -259,6 +259,7 @@ static u16 link_common_version(const struct u4_ctl_hello *hello)
 
 static void link_do_hello(struct u4_link *link)
 {
+	struct u4_peer *peer = NULL;
 	struct u4_ctl_hello hello;
 	bool same;
 	int ret;
@@ -277,12 +278,18 @@ static void link_do_hello(struct u4_link *link)
 	same = link->peer_token == le64_to_cpu(hello.hdr.from) &&
 	       link->epoch == le64_to_cpu(hello.epoch) &&
 	       !memcmp(link->host_id, hello.host_id, sizeof(link->host_id));
+	if (!same) {
+		/* Another life of the peer: what the old one was allowed, this one is not. */
+		peer = link_ungate(link);
+		if (!link->gone)
+			link->state = USB4_RDMA_LINK_HANDSHAKE;
+	}
 	spin_unlock(&link->lock);
 	if (same)
 		return;
 
-	/* Another life of the peer: what was allowed to the old one is not allowed to this. */
-	u4_link_void(link);
+	if (peer)
+		u4_peer_unlink(peer);
 	u4_open_close(link, 0, false);
 
 	spin_lock(&link->lock);
