@@ -118,7 +118,7 @@ def setup(level: str) -> None:
     if _journal is not None and "JOURNAL_STREAM" in os.environ:
         handler = _journal.JournalHandler(SYSLOG_IDENTIFIER=SYSLOG_IDENTIFIER)
         # The handler knows no NOTICE of its own.
-        handler.mapPriority = lambda number: _PRIORITY.get(number, 6)  # type: ignore[attr-defined]
+        handler.map_priority = lambda number: _PRIORITY.get(number, 6)  # type: ignore[attr-defined]
     log.handlers[:] = [handler]
     log.propagate = False
     log.setLevel(level.upper())

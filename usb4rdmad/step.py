@@ -97,9 +97,13 @@ class Step:
                 link.kernel.place,
                 link.reason if message.startswith("link-") else Reason.NONE,
                 link.identity or link.kernel.peer,
-                (("peer_name", link.peer_name), *details.items()),
+                (("peer_name", self._name(link)), *details.items()),
             )
         )
+
+    def _name(self, link: Link) -> str:
+        peer = self.peers.get(link.identity or link.kernel.peer)
+        return link.peer_name or (peer.label or peer.name if peer else "")
 
     def end_session(self, link: Link) -> Link:
         """Wipe a link's session and what hangs on it."""
