@@ -39,7 +39,7 @@
 #define U4_MAX_AHS		65536
 #define U4_MAX_WR		16384
 #define U4_MAX_CQE		((1u << 20) - 1)
-#define U4_MAX_MR_SIZE		(1ull << 40)
+#define U4_MAX_MR_SIZE		(1ull << 38)
 #define U4_MAX_FAST_PAGES	512
 #define U4_MAX_UD		4096	/* payload bytes, the port's MTU */
 #define U4_GID_TABLE		128
