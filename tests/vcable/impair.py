@@ -13,6 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
+DEFAULT_DELAY_US = 1000.0
+MAX_DELAY_US = 60e6
+
+
 class Kind(enum.StrEnum):
     """What happens to a frame that is hit."""
 
@@ -94,17 +98,14 @@ def parse(
         raise ImpairmentError(f"silent: only for flip, not for {kind}")
     if reorder and kind != Kind.DELAY:
         raise ImpairmentError(f"reorder: only for delay, not for {kind}")
-    if kind == Kind.DELAY:
-        if isinstance(us, bool) or not isinstance(us, int | float) or not 0 < us <= 60e6:
-            raise ImpairmentError(f"us: a delay needs 0 < us <= 60000000, not {us!r}")
-    elif us is not None:
+    if us is not None and kind != Kind.DELAY:
         raise ImpairmentError(f"us: only for delay, not for {kind}")
     return Impairment(
         kind=kind,
         rate=_rate(rate) if rate is not None else 0.0,
         nth=_nth(nth) if nth is not None else frozenset(),
         seed=seed,
-        delay_us=float(us) if isinstance(us, int | float) else 0.0,
+        delay_us=DEFAULT_DELAY_US if us is None else _delay(us),
         silent=bool(silent),
         reorder=bool(reorder),
         sender=sender,
@@ -114,6 +115,14 @@ def parse(
 def _rate(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ImpairmentError(f"rate: must be a number from 0 to 1, not {value!r}")
+    return float(value)
+
+
+def _delay(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ImpairmentError(f"us: must be a number, not {value!r}")
+    if not 0 < value <= MAX_DELAY_US:
+        raise ImpairmentError(f"us: must be above 0 and at most {MAX_DELAY_US:.0f}, not {value!r}")
     return float(value)
 
 

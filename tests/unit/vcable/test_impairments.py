@@ -216,7 +216,7 @@ def test_impairments_show_in_the_trace(pair: Pair) -> None:
         ({"what": "drop", "nth": 1.5}, "nth"),
         ({"what": "drop", "rate": 1, "seed": "x"}, "seed"),
         ({"what": "drop", "rate": 1, "us": 5}, "us"),
-        ({"what": "delay", "rate": 1}, "us"),
+        ({"what": "delay", "rate": 1, "us": "x"}, "us"),
         ({"what": "delay", "rate": 1, "us": 0}, "us"),
         ({"what": "delay", "rate": 1, "us": 1e9}, "us"),
         ({"what": "drop", "rate": 1, "silent": True}, "silent"),
