@@ -108,6 +108,7 @@ enum u4_op {
 	U4_OP_FETCH_ADD		= 0x05,	/* inline: __le64 add, __le64 0 */
 	U4_OP_ATOMIC_WRITE	= 0x06,	/* inline: 8 bytes */
 	U4_OP_FLUSH		= 0x07,
+	U4_OP_PROBE		= 0x08,	/* takes no PSN: did @psn arrive? */
 	U4_OP_READ_RESP		= 0x10,
 	U4_OP_ATOMIC_RESP	= 0x11,	/* inline: __le64 original value */
 	U4_OP_ACK		= 0x12,

@@ -14,6 +14,12 @@
 #define U4_ACK_EVERY		32
 /* A sequence NAK counts less than a timeout: so many make one retry. */
 #define U4_NAKS_PER_RETRY	8
+/*
+ * Silence is asked about long before it counts as a timeout: after this part of
+ * the timeout, at least U4_PROBE_MIN ticks, then at doubled intervals.
+ */
+#define U4_PROBE_PART		32
+#define U4_PROBE_MIN		2ul
 /* Wrong keys before an unreliable QP is shut: it gets no NAK, guessing must cost. */
 #define U4_BAD_KEYS_MAX		64
 

@@ -10,7 +10,9 @@
  * same. All of this runs under sq_lock.
  *
  * The retry timer runs while work is outstanding, without being moved for each
- * acknowledgement: it looks at the time of the last progress when it fires.
+ * acknowledgement: it looks at the time of the last progress when it fires. Long
+ * before the timeout it asks the responder what arrived, because a loss at the end
+ * of a stream shows in nothing that follows.
  */
 #include <linux/jiffies.h>
 #include <linux/string.h>
@@ -64,11 +66,19 @@ static unsigned long u4_req_timeout(const struct u4_qp *qp)
 	return max(nsecs_to_jiffies(nsec), 2ul);
 }
 
+static unsigned long u4_req_probe_first(const struct u4_qp *qp)
+{
+	unsigned long part = qp->attr.timeout ? u4_req_timeout(qp) / U4_PROBE_PART : 0;
+
+	return max(part, U4_PROBE_MIN);
+}
+
 static void u4_req_arm(struct u4_qp *qp)
 {
-	if (qp->attr.timeout && u4_qp_reliable(qp) && !timer_pending(&qp->retry_timer)) {
+	if (u4_qp_reliable(qp) && !timer_pending(&qp->retry_timer)) {
 		qp->progress = jiffies;
-		mod_timer(&qp->retry_timer, jiffies + u4_req_timeout(qp));
+		qp->probe_after = u4_req_probe_first(qp);
+		mod_timer(&qp->retry_timer, jiffies + qp->probe_after);
 	}
 }
 
@@ -539,6 +549,7 @@ void u4_sq_push(struct u4_qp *qp)
 static void u4_req_progress(struct u4_qp *qp)
 {
 	qp->progress = jiffies;
+	qp->probe_after = u4_req_probe_first(qp);
 	qp->retries = 0;
 	qp->naks = 0;
 	qp->rnr_retries = 0;
@@ -755,33 +766,76 @@ void u4_req_rx(struct u4_qp *qp, const struct u4_seg *seg, bool defer)
 
 /* ---- timers and life ---- */
 
+/* Under sq_lock and RCU. What does not go out now is asked again at the next tick. */
+static void u4_req_probe(struct u4_qp *qp, struct u4_rail *rail)
+{
+	struct u4_burst burst;
+	struct u4_seg seg = {
+		.op = U4_OP_PROBE,
+		.dqpn = qp->attr.dest_qpn,
+		.sqpn = qp->qpn,
+		.psn = u4_psn_add(qp->max_psn, U4_PSN_MASK),
+	};
+
+	if (u4_rail_get(rail, 0, &burst))
+		return;
+	u4_seg_format(burst.payload, &seg);
+	u4_rail_send(&burst, U4_KIND_XP, sizeof(struct u4_xp_hdr), NULL, false);
+	u4_xp_count(qp->dev, U4_CNT_PROBES, 1);
+}
+
+/* Nothing was heard for a while: ask, and after the whole timeout send again. */
+static void u4_req_silence(struct u4_qp *qp)
+{
+	struct u4_rail *rail = u4_qp_rail(qp, qp->attr.loopback);
+	bool outstanding = qp->sq_una != qp->sq_cur || qp->una_off != qp->cur_off;
+	unsigned long silent = jiffies - qp->progress;
+	bool timeout = qp->attr.timeout && silent >= u4_req_timeout(qp);
+	struct u4_swqe *wqe = u4_sq_at(qp, qp->sq_una);
+
+	if (!timeout) {
+		if (silent >= qp->probe_after) {
+			qp->probe_after *= 2;
+			wqe->tx.resent = 0;
+			if (rail && outstanding)
+				u4_req_probe(qp, rail);
+		}
+		return;
+	}
+	qp->progress = jiffies;
+	qp->probe_after = u4_req_probe_first(qp);
+	/* A QP that only waits for its turn on a living rail is not unanswered. */
+	if (rail && !outstanding)
+		return;
+	u4_xp_count(qp->dev, U4_CNT_TIMEOUTS, 1);
+	wqe->tx.resent = 0;
+	u4_req_retry(qp, &qp->retries, qp->attr.retry_cnt);
+}
+
 static void u4_req_retry_timer(struct timer_list *timer)
 {
 	struct u4_qp *qp = container_of(timer, struct u4_qp, retry_timer);
-	unsigned long due;
-	struct u4_rail *rail;
+	unsigned long next;
 
 	spin_lock(&qp->sq_lock);
 	if (qp->dead || qp->sq_una == qp->sq_prod ||
 	    (qp->state != U4_QPS_RTS && qp->state != U4_QPS_SQD))
 		goto unlock;
-	due = qp->progress + u4_req_timeout(qp);
-	if (qp->rnr_wait || time_before(jiffies, due)) {
-		mod_timer(&qp->retry_timer, qp->rnr_wait ? jiffies + u4_req_timeout(qp) : due);
-		goto unlock;
-	}
 	rcu_read_lock();
-	rail = u4_qp_rail(qp, qp->attr.loopback);
+	if (!qp->rnr_wait)
+		u4_req_silence(qp);
 	rcu_read_unlock();
-	qp->progress = jiffies;
-	/* A QP that only waits for its turn on a living rail is not unanswered. */
-	if (!rail || qp->sq_una != qp->sq_cur || qp->una_off != qp->cur_off) {
-		u4_xp_count(qp->dev, U4_CNT_TIMEOUTS, 1);
-		if (qp->sq_una != qp->sq_prod && u4_sq_at(qp, qp->sq_una)->tx.resent)
-			u4_sq_at(qp, qp->sq_una)->tx.resent = 0;
-		u4_req_retry(qp, &qp->retries, qp->attr.retry_cnt);
-	}
 	u4_sq_run(qp);
+	if (qp->dead || qp->sq_una == qp->sq_prod)
+		goto unlock;
+
+	next = qp->probe_after;
+	if (qp->attr.timeout)
+		next = min(next, u4_req_timeout(qp));
+	next += qp->progress;
+	if (time_before(next, jiffies + U4_PROBE_MIN))
+		next = jiffies + U4_PROBE_MIN;
+	mod_timer(&qp->retry_timer, next);
 unlock:
 	spin_unlock(&qp->sq_lock);
 }

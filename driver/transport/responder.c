@@ -500,6 +500,21 @@ static void u4_rsp_gap(struct u4_qp *qp, const struct u4_seg *seg)
 	qp->nak_psn = qp->e_psn;
 }
 
+/* The requester hears nothing: tell it again what was told, or could not be told. */
+static void u4_rsp_rx_probe(struct u4_qp *qp, s32 diff)
+{
+	if (!u4_qp_reliable(qp))
+		return;
+	if (diff < 0) {
+		qp->ack_due = true;
+	} else if (!qp->nak_due) {
+		qp->nak_sent = true;
+		qp->nak_due = U4_OP_NAK;
+		qp->nak_code = U4_NAK_SEQ;
+		qp->nak_psn = qp->e_psn;
+	}
+}
+
 bool u4_rsp_rx(struct u4_qp *qp, const struct u4_seg *seg)
 {
 	s32 diff = u4_psn_cmp(seg->psn, qp->e_psn);
@@ -515,6 +530,10 @@ bool u4_rsp_rx(struct u4_qp *qp, const struct u4_seg *seg)
 		return false;
 	}
 	u4_xp_count(qp->dev, U4_CNT_RX_SEGMENTS, 1);
+	if (seg->op == U4_OP_PROBE) {
+		u4_rsp_rx_probe(qp, diff);
+		return false;
+	}
 
 	if (qp->type == U4_QPT_UC) {
 		/* A message with a hole is dropped; the next one starts afresh. */

@@ -85,6 +85,7 @@ static bool u4_seg_op_fits(const struct u4_seg *seg)
 	case U4_OP_ATOMIC_RESP:
 		return seg->inline_len == 8 && !seg->nraw;
 	case U4_OP_ACK:
+	case U4_OP_PROBE:
 		return !seg->seg_len;
 	case U4_OP_NAK:
 		return !seg->seg_len && seg->imm <= U4_NAK_OP;

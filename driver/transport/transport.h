@@ -262,6 +262,7 @@ enum u4_counter {
 	U4_CNT_RX_RNR,
 	U4_CNT_RETRIES,			/* go-backs for whatever reason */
 	U4_CNT_TIMEOUTS,
+	U4_CNT_PROBES,
 	U4_CNT_RETRY_EXCEEDED,
 	U4_CNT_RX_DUPLICATES,
 	U4_CNT_RX_OUT_OF_ORDER,
@@ -529,6 +530,7 @@ struct u4_qp {
 	u32			sqd_limit;	/* SQD: where sending stops */
 	u32			rd_out;		/* READs and atomics outstanding */
 	unsigned long		progress;	/* jiffies of the last acknowledgement */
+	unsigned long		probe_after;	/* jiffies without progress until a probe */
 	u8			naks;
 	u8			retries;
 	u8			rnr_retries;

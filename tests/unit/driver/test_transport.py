@@ -75,5 +75,5 @@ def test_every_request_completes_in_order_with_its_data_over_a_lossy_cable(
 ) -> None:
     got = run(simulator, seed, 8, 200, loss, 256 if seed % 2 else 20)
     assert got["lost"] > 0
-    # A NAK tells of most losses; a timer only of those behind which nothing follows.
-    assert got["timeouts"] * 3 < got["lost"]
+    # Losses behind which nothing follows are asked about; what is left is lost questions.
+    assert got["timeouts"] * 50 < got["lost"] + 50

@@ -770,10 +770,11 @@ int main(int argc, char **argv)
 	}
 	CHECK(host[0].mr.ref.frames.counter == 1 && host[1].mr.ref.frames.counter == 1,
 	      "a use count leaked");
-	printf("frames=%llu lost=%llu retries=%llu timeouts=%llu rnr=%llu jiffies=%lu\n",
+	printf("frames=%llu lost=%llu retries=%llu timeouts=%llu probes=%llu rnr=%llu jiffies=%lu\n",
 	       (unsigned long long)frames_sent, (unsigned long long)frames_lost,
 	       (unsigned long long)host[0].counters[U4_CNT_RETRIES],
 	       (unsigned long long)host[0].counters[U4_CNT_TIMEOUTS],
+	       (unsigned long long)host[0].counters[U4_CNT_PROBES],
 	       (unsigned long long)host[0].counters[U4_CNT_RX_RNR], jiffies - 1000);
 	return 0;
 }
