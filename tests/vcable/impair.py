@@ -12,7 +12,6 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-
 DEFAULT_DELAY_US = 1000.0
 MAX_DELAY_US = 60e6
 

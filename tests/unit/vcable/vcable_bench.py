@@ -6,12 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import vcable.cable
 from vcable.commands import Commands
 from vcable.fakehost import DirectBus, FakeHost
 from vcable.loop import Loop
 from vcable.topology import parse
 from vcable.trace import Level, Trace
 from vcable.world import World
+
+# Hundreds of tests wait for a link.
+vcable.cable.TRAINING_TIME = 0.01
 
 TWO_HOSTS = """
 [[host]]
