@@ -13,6 +13,8 @@ from scenario import CABLE
 
 pytestmark = pytest.mark.timeout(300)
 GATE = "/usr/lib/usb4rdma-lab/gate.py"
+# The bracket keeps pkill from finding the shell that runs it.
+GATE_PATTERN = "lab/[g]ate.py"
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def link_states(host: Host) -> list[str]:
 
 def test_an_unauthorised_link_carries_no_data_frame(lab: Lab) -> None:
     for host in lab.hosts.values():
-        host.run(f"pkill -f {GATE}; rmmod usb4_rdma", timeout=60)
+        host.run(f"pkill -f {GATE_PATTERN}; rmmod usb4_rdma", timeout=60)
     lab.unplug(*CABLE)
     lab.cable("reset_stat")
     lab.trace("frames")
@@ -55,7 +57,7 @@ def test_an_unauthorised_link_carries_no_data_frame(lab: Lab) -> None:
 
 def test_one_sided_authorisation_opens_nothing(lab: Lab) -> None:
     a, b = lab["a"], lab["b"]
-    b.run(f"pkill -f {GATE}")
+    b.run(f"pkill -f {GATE_PATTERN}")
     lab.unplug(*CABLE)
     scenario.wait_port(a, "DOWN")
     lab.cable("reset_stat")

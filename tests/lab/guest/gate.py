@@ -140,7 +140,9 @@ class Gate:
             low, high = sorted((self.index, self.peers[link]))
             subnet = 16 * low + high
         address = f"10.42.{subnet}.{self.index}/24"
-        if not netdev or self.addressed.get(netdev) == address:
+        # An interface of the same name after the module was reloaded is another one.
+        interface = (netdev, ifindex(netdev))
+        if not netdev or self.addressed.get(interface) == address:
             return
         commands = (
             ["ip", "link", "set", netdev, "mtu", "4192", "up"],
@@ -151,7 +153,7 @@ class Gate:
             if done.returncode:
                 say(f"{' '.join(words)}: {done.stderr.strip()}")
                 return
-        self.addressed[netdev] = address
+        self.addressed[interface] = address
         say(f"{netdev} has {address}")
 
 
