@@ -77,12 +77,13 @@ class DmaMap:
         """Remove the mappings inside the range; returns how many there were."""
         first = bisect.bisect_left(self._starts, address)
         last = bisect.bisect_left(self._starts, address + size)
-        gone = [
-            start for start in self._starts[first:last] if self._end_of(start) <= address + size
-        ]
+        # Only the last one of the range can reach beyond it.
+        if last > first and self._end(last - 1) > address + size:
+            last -= 1
+        gone = self._starts[first:last]
+        del self._starts[first:last]
         for start in gone:
             self._forget(self._maps.pop(start))
-            self._starts.remove(start)
         return len(gone)
 
     def unmap_all(self) -> None:

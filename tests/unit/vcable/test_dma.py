@@ -112,3 +112,12 @@ def test_senseless_mappings_are_refused(
     dma.map_fd(PAGE, PAGE, memory, 0, READ | WRITE)
     with pytest.raises(DmaError):
         dma.map_fd(address, size, memory, offset, READ | WRITE)
+
+
+def test_a_mapping_that_reaches_beyond_the_unmapped_range_stays(dma: DmaMap, memory: int) -> None:
+    dma.map_fd(0, PAGE, memory, 0, READ | WRITE)
+    dma.map_fd(PAGE, 4 * PAGE, memory, 0, READ | WRITE)
+    assert dma.unmap(0, 2 * PAGE) == 1
+    assert dma.unmap(2 * PAGE, PAGE) == 0
+    assert not dma.write(0, b"x", "rx1")
+    assert dma.write(PAGE, b"x", "rx1")
