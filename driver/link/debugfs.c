@@ -20,7 +20,7 @@ static const char *const phase_names[] = {
 static void summary_rail(struct seq_file *file, struct u4_rail *rail)
 {
 	seq_printf(file, "  rail: rx next %u tag %08x, tx seq %u limit %u tag %08x\n",
-		   rail->rx_next, rail->rx_tag, rail->tx_seq, rail->tx_limit, rail->tx_tag);
+		   rail->track.next, rail->rx_tag, rail->tx_seq, rail->tx_limit, rail->tx_tag);
 	seq_printf(file, "  rail: free %u reserved %u posted %u, waiters %s, watch %s\n",
 		   rail->nfree, rail->reserved, rail->posted,
 		   list_empty(&rail->waiters) ? "no" : "yes", rail->watch_on ? "on" : "off");

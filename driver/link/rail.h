@@ -15,6 +15,7 @@
 #include <linux/workqueue.h>
 
 #include "link.h"
+#include "track.h"
 
 #define U4_RING_SIZE		256	/* entries of each ring */
 #define U4_RING_SLOTS		(U4_RING_SIZE - 1)	/* what a ring can hold */
@@ -91,20 +92,6 @@ struct u4_rx_buf {
 };
 
 /**
- * struct u4_rx_run - the run that is received: a header and its raw frames
- * @active: its header came, it is not confirmed yet
- * @kind: whose it is: U4_KIND_NET or U4_KIND_XP
- * @nraw: raw frames announced
- * @got: raw frames received
- */
-struct u4_rx_run {
-	bool		active;
-	u8		kind;
-	unsigned int	nraw;
-	unsigned int	got;
-};
-
-/**
  * struct u4_net_run - the packet that a run of KIND_NET carries
  * @skb: filled so far, %NULL when the packet is dropped
  * @off: bytes filled
@@ -165,8 +152,8 @@ struct u4_tx_stats {
  * @rx_bufs: its buffers
  * @napi: the poll, on the peer's network interface
  * @rx_tag: what the peer stamps on its frames; drawn when the rail is made
- * @rx_next: number of the next frame; written by the poll, read when sending
- * @rx_run: run under way
+ * @track: frame numbers and the run under way; its next is read when sending
+ * @rx_kind: whose run it is: U4_KIND_NET or U4_KIND_XP
  * @rx_net: packet under way
  * @rx_answer: a probe came in this poll
  * @rx_masked: the ring's interrupt is masked: set by start_poll, cleared by the poll
@@ -185,7 +172,7 @@ struct u4_tx_stats {
  * @tx_limit: number that must not be reached; written by the poll
  * @tx_tag: what the peer wants stamped
  * @tx_window: credits at the start
- * @advertised: rx_next as the last header frame told it
+ * @advertised: track.next as the last header frame told it
  * @tx_open: bursts may be reserved
  * @unconfirmed: the last frame sent was a raw one
  * @late: frames that the ring refused, to be reaped like the others
@@ -226,8 +213,8 @@ struct u4_rail {
 	struct u4_rx_buf	*rx_bufs;
 	struct napi_struct	napi;
 	u32			rx_tag;
-	u32			rx_next;
-	struct u4_rx_run	rx_run;
+	struct u4_track		track;
+	u8			rx_kind;
 	struct u4_net_run	rx_net;
 	bool			rx_answer;
 	bool			rx_masked;

@@ -6,11 +6,8 @@
  * Everything here runs in the rail's poll (or after it was disabled), so it needs
  * no lock. Buffers are handed to the upcalls in place and posted again at once.
  *
- * Numbers: rx_next is the number that the next frame should have. A header
- * carries its own, a raw frame the three low bits in its EOF PDF. What does not
- * fit means that frames were lost: the run is broken, and the next header sets
- * rx_next right. A frame with an error flag used a number and a descriptor, but
- * nothing in it is believed.
+ * Which frames are missing and when a run is whole is decided in track.h. A frame
+ * with an error flag used a number and a descriptor, but nothing in it is believed.
  */
 #include <linux/dma-mapping.h>
 
@@ -34,29 +31,35 @@ void u4_rail_start_poll(void *data)
 	napi_schedule(&rail->napi);
 }
 
-static void rx_run_end(struct u4_rail *rail, bool ok)
+static void rx_run_ended(struct u4_rail *rail, bool ok)
 {
-	struct u4_rx_run *run = &rail->rx_run;
-
-	if (!run->active)
-		return;
-	run->active = false;
 	if (ok)
 		rail->rx_stats.runs++;
 	else
 		rail->rx_stats.runs_bad++;
-	if (run->kind == U4_KIND_NET)
+	if (rail->rx_kind == U4_KIND_NET)
 		u4_net_rx_confirm(rail, ok);
 	else
 		u4_client->rx_confirm(rail->peer, rail, &rail->client_run, ok);
 }
 
-static void rx_lost(struct u4_rail *rail, unsigned int frames)
+/* What the frame just received says of those before it. */
+static void rx_heed(struct u4_rail *rail, const struct u4_verdict *verdict)
 {
-	trace_u4_rx_lost(rail->peer->index, rail->rx_next, frames);
-	rail->rx_stats.lost += frames;
-	rx_run_end(rail, false);
-	u4_client->rx_lost(rail->peer, rail);
+	if (verdict->ended)
+		rx_run_ended(rail, verdict->ok);
+	if (unlikely(verdict->lost)) {
+		trace_u4_rx_lost(rail->peer->index, rail->track.next, verdict->lost);
+		rail->rx_stats.lost += verdict->lost;
+		u4_client->rx_lost(rail->peer, rail);
+	}
+}
+
+static void rx_bad(struct u4_rail *rail)
+{
+	struct u4_verdict verdict = u4_track_bad(&rail->track);
+
+	rx_heed(rail, &verdict);
 }
 
 static bool rx_header_valid(const struct u4_link_hdr *hdr)
@@ -76,14 +79,13 @@ static bool rx_header_valid(const struct u4_link_hdr *hdr)
 
 static void rx_header(struct u4_rail *rail, const void *data, unsigned int len)
 {
-	struct u4_rx_run *run = &rail->rx_run;
+	struct u4_verdict verdict;
 	struct u4_link_hdr hdr;
-	u32 seq, gap;
+	u32 seq;
 
 	if (len < sizeof(hdr)) {
 		rail->rx_stats.bad++;
-		rail->rx_next++;
-		rx_lost(rail, 0);
+		rx_bad(rail);
 		return;
 	}
 	memcpy(&hdr, data, sizeof(hdr));
@@ -93,18 +95,13 @@ static void rx_header(struct u4_rail *rail, const void *data, unsigned int len)
 	}
 	if (!rx_header_valid(&hdr)) {
 		rail->rx_stats.bad++;
-		rail->rx_next++;
-		rx_lost(rail, 0);
+		rx_bad(rail);
 		return;
 	}
 
 	seq = le32_to_cpu(hdr.seq);
-	gap = seq - rail->rx_next;
-	if (gap)
-		rx_lost(rail, (s32)gap > 0 ? gap : 0);
-	else
-		rx_run_end(rail, run->got == run->nraw);
-	WRITE_ONCE(rail->rx_next, seq + 1);
+	verdict = u4_track_header(&rail->track, seq);
+	rx_heed(rail, &verdict);
 	u4_rail_credits(rail, le32_to_cpu(hdr.limit));
 	if (hdr.flags & U4_LINK_PROBE)
 		rail->rx_answer = true;
@@ -112,38 +109,27 @@ static void rx_header(struct u4_rail *rail, const void *data, unsigned int len)
 
 	data += sizeof(hdr);
 	len -= sizeof(hdr);
-	if (hdr.nraw) {
-		run->kind = hdr.kind;
-		run->nraw = hdr.nraw;
-		run->got = 0;
-	}
 	if (hdr.kind == U4_KIND_NET)
 		u4_net_rx_header(rail, data, len, hdr.nraw);
 	else if (hdr.kind == U4_KIND_XP)
 		u4_client->rx_header(rail->peer, rail, &rail->client_run, data, len, hdr.nraw);
-	if (hdr.nraw)
-		WRITE_ONCE(run->active, true);
+	if (hdr.nraw) {
+		rail->rx_kind = hdr.kind;
+		u4_track_run(&rail->track, hdr.nraw);
+	}
 }
 
 static void rx_raw(struct u4_rail *rail, const void *data, unsigned int len, unsigned int eof)
 {
-	struct u4_rx_run *run = &rail->rx_run;
-	u32 gap = (eof - rail->rx_next) & U4_PDF_RAW_MASK;
+	struct u4_verdict verdict = u4_track_raw(&rail->track, eof);
 
-	if (gap) {
-		rail->rx_next += gap;
-		rx_lost(rail, gap);
-	}
-	WRITE_ONCE(rail->rx_next, rail->rx_next + 1);
-	if (!run->active || run->got >= run->nraw) {
+	rx_heed(rail, &verdict);
+	if (verdict.place < 0)
 		rail->rx_stats.stray++;
-		return;
-	}
-	if (run->kind == U4_KIND_NET)
+	else if (rail->rx_kind == U4_KIND_NET)
 		u4_net_rx_raw(rail, data, len);
 	else
-		u4_client->rx_raw(rail->peer, rail, &rail->client_run, run->got, data, len);
-	run->got++;
+		u4_client->rx_raw(rail->peer, rail, &rail->client_run, verdict.place, data, len);
 }
 
 static void rx_frame(struct u4_rail *rail, struct u4_rx_buf *buf)
@@ -158,8 +144,7 @@ static void rx_frame(struct u4_rail *rail, struct u4_rx_buf *buf)
 			rail->rx_stats.crc++;
 		else
 			rail->rx_stats.overrun++;
-		WRITE_ONCE(rail->rx_next, rail->rx_next + 1);
-		rx_lost(rail, 1);
+		rx_bad(rail);
 		return;
 	}
 
@@ -170,8 +155,7 @@ static void rx_frame(struct u4_rail *rail, struct u4_rx_buf *buf)
 		rx_raw(rail, page_address(buf->page), len, eof);
 	} else {
 		rail->rx_stats.bad++;
-		rail->rx_next++;
-		rx_lost(rail, 0);
+		rx_bad(rail);
 	}
 	dma_sync_single_for_device(rail->dma_dev, buf->dma, len, DMA_FROM_DEVICE);
 }
@@ -240,6 +224,7 @@ int u4_rail_poll(struct napi_struct *napi, int budget)
 void u4_rail_rx_abort(struct u4_rail *rail)
 {
 	local_bh_disable();
-	rx_run_end(rail, false);
+	if (u4_track_break(&rail->track))
+		rx_run_ended(rail, false);
 	local_bh_enable();
 }

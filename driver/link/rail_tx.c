@@ -171,7 +171,7 @@ static void tx_post_header(struct u4_rail *rail, struct u4_slot *slot, enum u4_k
 			   unsigned int flags, unsigned int nraw, unsigned int len)
 {
 	struct u4_link_hdr *hdr = page_address(slot->page);
-	u32 next = READ_ONCE(rail->rx_next);
+	u32 next = READ_ONCE(rail->track.next);
 
 	hdr->kind = kind;
 	hdr->flags = flags;
@@ -372,12 +372,12 @@ void u4_rail_update(struct u4_rail *rail)
 {
 	u32 due;
 
-	due = READ_ONCE(rail->rx_next) - READ_ONCE(rail->advertised);
+	due = READ_ONCE(rail->track.next) - READ_ONCE(rail->advertised);
 	if (!rail->rx_answer && (s32)due < U4_CREDIT_UPDATE)
 		return;
 
 	spin_lock(&rail->tx_lock);
-	due = rail->rx_next - rail->advertised;
+	due = rail->track.next - rail->advertised;
 	if (rail->rx_answer || (s32)due >= U4_CREDIT_UPDATE) {
 		if (tx_link_frame(rail, 0, rail->rx_answer))
 			rail->tx_stats.updates++;
@@ -470,7 +470,7 @@ enum hrtimer_restart u4_rail_watch(struct hrtimer *timer)
 
 	activity = rail->activity + (u32)READ_ONCE(rail->rx_stats.frames);
 	if (activity != rail->watch_seen || rail->posted || !list_empty(&rail->waiters) ||
-	    READ_ONCE(rail->rx_run.active))
+	    READ_ONCE(rail->track.active))
 		rail->watch_idle = 0;
 	else
 		rail->watch_idle++;
