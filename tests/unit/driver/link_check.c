@@ -3,6 +3,8 @@
  * Drives the pure parts of driver/link in user space. Commands by argument:
  *
  *   layout              prints "struct.field offset size" of each wire structure
+ *   clean               nothing is lost
+ *   short               a peer that sends fewer raw frames than it announced
  *   lossy SEED ROUNDS   a sender's frames through a ring that loses and damages
  *                       some: what track.h calls whole must be whole
  */
@@ -208,12 +210,33 @@ static void clean(void)
 	printf("whole %lu broken %lu lost %lu\n", rx.whole, rx.broken, rx.lost);
 }
 
+/* The numbers fit, yet the run is not what its header said. */
+static void cut_short(void)
+{
+	struct u4_track track = { .next = 0 };
+	struct u4_verdict verdict;
+
+	u4_track_header(&track, 0);
+	u4_track_run(&track, 4);
+	u4_track_raw(&track, U4_PDF_EOF_RAW + 1);
+	u4_track_raw(&track, U4_PDF_EOF_RAW + 2);
+	verdict = u4_track_header(&track, 3);
+	if (!verdict.ended || verdict.ok || verdict.lost)
+		fail("a run that was cut short");
+	u4_track_run(&track, 1);
+	u4_track_raw(&track, U4_PDF_EOF_RAW + 4);
+	if (u4_track_raw(&track, U4_PDF_EOF_RAW + 5).place != -1)
+		fail("a raw frame more than announced");
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 2 && !strcmp(argv[1], "layout")) {
 		layout();
 	} else if (argc == 2 && !strcmp(argv[1], "clean")) {
 		clean();
+	} else if (argc == 2 && !strcmp(argv[1], "short")) {
+		cut_short();
 	} else if (argc == 4 && !strcmp(argv[1], "lossy")) {
 		rng = strtoull(argv[2], NULL, 0);
 		lossy(strtoul(argv[3], NULL, 0));

@@ -63,6 +63,10 @@ def test_without_losses_every_run_is_whole(checker: Path) -> None:
     assert got == {"whole": 1000 - 1000 // 17 - 1, "broken": 0, "lost": 0}
 
 
+def test_a_run_with_fewer_or_more_frames_than_announced_is_not_whole(checker: Path) -> None:
+    run(checker, "short")
+
+
 @pytest.mark.parametrize("seed", ["1", "2", "3"])
 def test_a_run_with_a_lost_frame_is_never_called_whole(checker: Path, seed: str) -> None:
     got = counts(run(checker, "lossy", seed, "200000"))
