@@ -4,7 +4,7 @@
 One byte of kind, then fixed fields, big-endian. Every field of the peer's is
 checked here; decode() raises MessageInvalid and nothing else. A kind that is
 not known is not an error: later versions may say more (decode() gives None).
-docs/daemon-protocol.md has the layouts.
+docs/pairing-protocol.md has the layouts.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ class Connection:
 
     def __init__(self, address: str | None = None) -> None:
         """`address` None is the system bus."""
-        self._bus = MessageBus(bus_address=address, bus_type=BusType.SYSTEM)
-        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._address = address
+        self._bus: MessageBus
 
     async def open(
         self,
@@ -55,6 +55,7 @@ class Connection:
         `on_signal` gets path, interface, member and body of each signal.
         """
         try:
+            self._bus = MessageBus(bus_address=self._address, bus_type=BusType.SYSTEM)
             async with asyncio.timeout(CALL_TIMEOUT):
                 await self._bus.connect()
         except (OSError, EOFError, TimeoutError) as error:
@@ -92,7 +93,7 @@ class Connection:
 
     def send(self, message: Message) -> bool:
         """Send a reply or signal; False when it was dropped."""
-        if not self._bus.connected:
+        if not hasattr(self, "_bus") or not self._bus.connected:
             return False
         writer: Any = self._bus._writer
         if message.message_type is MessageType.SIGNAL and writer.messages.qsize() > UNSENT_MAX:
@@ -134,8 +135,8 @@ class Connection:
         return list(answer.body)
 
     def close(self) -> None:
-        """Disconnect."""
-        if self._bus.connected:
+        """Disconnect, if there was a connection."""
+        if hasattr(self, "_bus") and self._bus.connected:
             self._bus.disconnect()
 
 

@@ -250,7 +250,9 @@ async def _monitor(arguments: Namespace) -> None:
     client = Client()
     await client.open(heard)
     found = await client.describe()
-    if not arguments.json:
+    if arguments.json:
+        print(json.dumps({"event": "status", **found}, sort_keys=True), flush=True)
+    else:
         print(render.status(found, out), flush=True)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(arguments.timeout):
