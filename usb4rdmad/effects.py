@@ -98,6 +98,8 @@ class Hub:
     def _step(self, event: Event) -> None:
         before = self.state
         self.state, todo = step(before, event, time.time_ns() // 1000)
+        if log.isEnabledFor(10):
+            log.debug("%s -> %s", event, ", ".join(type(o).__name__ for o in todo))
         for order in todo:
             try:
                 self._do(order)
