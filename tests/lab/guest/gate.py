@@ -49,6 +49,14 @@ def attribute(link: str, name: str) -> str:
         return ""
 
 
+def ifindex(netdev: str) -> int:
+    """The number of a network interface, 0 if there is none of this name."""
+    try:
+        return socket.if_nametoindex(netdev)
+    except OSError:
+        return 0
+
+
 def identity(uuid: str) -> bytes:
     """The 32 bytes that name a host in authorisations."""
     return hashlib.sha256(b"usb4rdma lab " + uuid.encode()).digest()
@@ -67,7 +75,7 @@ class Gate:
         self.hosts = len((option("lab.hosts") or "a,b").split(","))
         self.states: dict[str, str] = {}
         self.peers: dict[str, int] = {}
-        self.addressed: dict[str, str] = {}
+        self.addressed: dict[tuple[str, int], str] = {}
 
     def scan(self) -> None:
         """Look at each link and do what its state asks for."""
