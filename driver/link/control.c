@@ -120,11 +120,13 @@ static void ctl_fill_hello(struct u4_link *link, struct u4_ctl_hello *msg)
 int u4_ctl_hello(struct u4_link *link, struct u4_ctl_hello *reply)
 {
 	struct u4_ctl_hello msg = {};
+	unsigned int timeout;
 	int ret;
 
 	ctl_fill_hello(link, &msg);
-	ret = ctl_request(link, &msg, sizeof(msg), U4_CTL_HELLO, reply, sizeof(*reply),
-			  U4_REQUEST_TIMEOUT_MS);
+	/* The peer may not have got so far: the first ones are not waited for long. */
+	timeout = clamp(link->hello.delay_ms * 16, 300u, U4_REQUEST_TIMEOUT_MS);
+	ret = ctl_request(link, &msg, sizeof(msg), U4_CTL_HELLO, reply, sizeof(*reply), timeout);
 	if (ret)
 		return ret;
 	if (memcmp(reply->src_uuid, link->xd->remote_uuid, sizeof(reply->src_uuid)) ||

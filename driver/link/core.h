@@ -24,7 +24,7 @@
 #define U4_MAX_LINKS	64
 #define U4_CTL_QUEUE	8	/* received requests that wait for an answer */
 
-#define U4_REQUEST_TIMEOUT_MS	1000
+#define U4_REQUEST_TIMEOUT_MS	1000u
 #define U4_RETRY_MIN_MS		20
 #define U4_RETRY_MAX_MS		3000
 #define U4_FAILED_MAX_MS	5000

@@ -267,6 +267,8 @@ static void link_do_hello(struct u4_link *link)
 	ret = u4_ctl_hello(link, &hello);
 	if (ret) {
 		retry_later(&link->hello, U4_RETRY_MAX_MS);
+		if (ret == -EBADMSG)	/* late, of the one before */
+			link->hello.due = jiffies;
 		return;
 	}
 	/* A hint is followed by one question at most in this time. */
