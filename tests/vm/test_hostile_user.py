@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from lab.api import Lab
-
 import scenario
+from lab.api import Lab
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -20,6 +20,7 @@ import random
 import re
 import struct
 import sys
+from pathlib import Path
 
 from pyverbs import enums as e
 from pyverbs.addr import AHAttr, GlobalRoute
@@ -75,11 +76,10 @@ class Ring:
 def rings() -> list[Ring]:
     """All rings that are mapped now, in the order of their addresses."""
     found = []
-    with open("/proc/self/maps", encoding="ascii") as maps:
-        for line in maps:
-            if "/dev/infiniband/uverbs" in line:
-                start, end = re.split("[- ]", line)[:2]
-                found.append(Ring(int(start, 16), int(end, 16)))
+    for line in Path("/proc/self/maps").read_text(encoding="ascii").splitlines():
+        if "/dev/infiniband/uverbs" in line:
+            start, end = re.split("[- ]", line)[:2]
+            found.append(Ring(int(start, 16), int(end, 16)))
     return found
 
 
@@ -116,7 +116,8 @@ class Victim:
         for _ in range(2):
             before = rings()
             cap = QPCap(max_send_wr=DEPTH, max_recv_wr=DEPTH, max_send_sge=4, max_recv_sge=4)
-            self.qps.append(QP(self.pd, QPInitAttr(qp_type=kind, scq=self.cq, rcq=self.cq, cap=cap)))
+            init = QPInitAttr(qp_type=kind, scq=self.cq, rcq=self.cq, cap=cap)
+            self.qps.append(QP(self.pd, init))
             self.qp_rings.append(sorted(new_rings(before), key=lambda ring: ring.slot))
         for qp, other in zip(self.qps, reversed(self.qps), strict=True):
             attr = QPAttr(port_num=1)
@@ -185,7 +186,8 @@ def scribble(rng: random.Random, ring: Ring) -> None:
     """Write anything anywhere in the ring, its header included."""
     for _ in range(rng.choice((1, 4, 64))):
         limit = DATA if rng.random() < 0.5 else ring.size
-        ring.write(4 * rng.randrange(limit // 4), rng.choice((rng.choice(ABSURD), rng.getrandbits(32))))
+        value = rng.choice((rng.choice(ABSURD), rng.getrandbits(32)))
+        ring.write(4 * rng.randrange(limit // 4), value)
 
 
 def attack(ctx: Context, gid: int, rng: random.Random, steps: int) -> bool:
