@@ -8,6 +8,7 @@ lab broken costs the next one a boot, never its verdict.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -40,7 +41,12 @@ class Keeper:
             self.end()
         if self.lab is None:
             self.options = options
-            self.lab = Lab.up(name=f"test-{os.getpid()}", **options)
+            name = f"test-{os.getpid()}"
+            try:
+                self.lab = Lab.up(name=name, **options)
+            except LabError:
+                give_up(name)
+                raise
         return self.lab
 
     def healthy(self) -> bool:
@@ -63,6 +69,15 @@ class Keeper:
         if self.lab is not None:
             self.lab.down()
             self.lab = None
+
+
+def give_up(name: str) -> None:
+    """End a lab that came up only halfway, and keep what it says."""
+    with contextlib.suppress(LabError):
+        lab = Lab(name)
+        lab.save_logs(LOGS / "boot")
+        say(f"logs: {(LOGS / 'boot').relative_to(LOGS.parents[1])}")
+        lab.down()
 
 
 @pytest.fixture(scope="session")
