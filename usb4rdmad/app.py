@@ -111,6 +111,7 @@ class App:
                 self._notifier.ready()
                 self.ready.set()
                 note(MessageId.STARTED, f"usb4rdmad {__version__} started")
+                running.append(group.create_task(_raise(hub.failed), name="failure"))
                 await self.stopping.wait()
                 self._notifier.stopping()
                 unwatch()
@@ -199,3 +200,8 @@ class App:
         )
         if report.link:
             service.link_event(report)
+
+
+async def _raise(failed: asyncio.Future[None]) -> None:
+    """Wait for what must end the daemon."""
+    await asyncio.shield(failed)

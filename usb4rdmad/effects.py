@@ -24,7 +24,7 @@ from .ports import Driver, Networks, PeerStore, Rdma
 
 EARLY_FRAMES = 8
 ATTACH_RETRY = 1.0
-EIO = 5
+EPERM, EIO = 1, 5
 
 
 class Hub:
@@ -61,6 +61,8 @@ class Hub:
         self._comparisons: dict[str, Comparison] = {}
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._attached: set[str] = set()
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Gets the exception that must end the daemon."""
 
     # Events
 
@@ -146,6 +148,11 @@ class Hub:
             self._attached.add(name)
         except DriverError as error:
             note(MessageId.EFFECT_FAILED, str(error), link=name)
+            if error.errno == EPERM and not self.failed.done():
+                # The service manager's device policy was made when the module was
+                # not loaded, or loaded under another number: start again.
+                self.failed.set_exception(error)
+                return
             loop = asyncio.get_running_loop()
             self._timer((name, "attach"), loop.call_later(ATTACH_RETRY, self.link_changed, name))
 

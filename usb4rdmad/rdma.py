@@ -50,7 +50,7 @@ class SysfsRdma:
         return Port(active, tuple(gids))
 
     def counters(self, ibdev: str, netdev: str) -> dict[str, int]:
-        """Bytes and packets of the interface, and the device's hardware counters."""
+        """Bytes (RDMA and IP), packets of the interface, and the port's hardware counters."""
         found = {
             name: _count(self._net / netdev / "statistics" / file) for name, file in _NET.items()
         }
@@ -62,6 +62,8 @@ class SysfsRdma:
         for path in files:
             if path.name != "lifespan":
                 found[path.name] = _count(path)
+        found["RxBytes"] += found.get("rx_bytes", 0)
+        found["TxBytes"] += found.get("tx_bytes", 0)
         return found
 
 

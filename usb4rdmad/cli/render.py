@@ -229,10 +229,10 @@ def details(link: Mapping[str, Any], style: Style) -> str:
         lines.append(f"{'GID ' + str(index):>18}: {gid}")
     statistics = link["Statistics"]
     lines.append(
-        f"{'Received':>18}: {size(statistics['RxBytes'])} in {statistics['RxPackets']} packets"
+        f"{'Received':>18}: {size(statistics['RxBytes'])}, {statistics['RxPackets']} IP packets"
     )
     lines.append(
-        f"{'Sent':>18}: {size(statistics['TxBytes'])} in {statistics['TxPackets']} packets"
+        f"{'Sent':>18}: {size(statistics['TxBytes'])}, {statistics['TxPackets']} IP packets"
     )
     for name, value in sorted(statistics["Counters"].items()):
         lines.append(f"{name:>18}: {value}")

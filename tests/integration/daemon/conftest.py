@@ -29,11 +29,17 @@ BUS_CONFIG = """\
 
 
 @pytest.fixture
-def private_bus(tmp_path: Path) -> Iterator[Callable[[], str]]:
+def buses() -> list[subprocess.Popen[str]]:
+    """The message buses that run, oldest first."""
+    return []
+
+
+@pytest.fixture
+def private_bus(tmp_path: Path, buses: list[subprocess.Popen[str]]) -> Iterator[Callable[[], str]]:
     """Starts message buses of our own; each call gives the address of a new one."""
     if shutil.which("dbus-daemon") is None:
         pytest.skip("dbus-daemon is not installed")
-    running: list[subprocess.Popen[str]] = []
+    running = buses
 
     def start() -> str:
         number = len(running)

@@ -48,6 +48,7 @@ class FakeDriver:
         self.calls: list[tuple[str, str]] = []
         self.tamper: Callable[[bytes], bytes | None] = lambda frame: frame
         self.refuse_authorize = 0
+        self.refuse_open = 0
 
     def version(self) -> str:
         return "1.0-fake"
@@ -63,6 +64,8 @@ class FakeDriver:
     ) -> None:
         if name in self.readers:
             raise DriverError("busy", errno.EBUSY)
+        if self.refuse_open:
+            raise DriverError("no", self.refuse_open)
         self.readers[name] = (message, hangup)
         waiting, self.queued[name] = self.queued.get(name, []), []
         for frame in waiting:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from dbus_next import MessageFlag
 
+from usb4rdmad.bus import wire
 from usb4rdmad.bus.interfaces import INTERFACES, file_xml
 from usb4rdmad.model import KernelState, LinkState
 
@@ -268,28 +270,28 @@ def test_a_burst_of_changes_is_gathered_into_few_signals(hosts: Hosts) -> None:
     asyncio.run(story())
 
 
-def test_a_reader_that_sleeps_does_not_cost_the_connection(hosts: Hosts) -> None:
+def test_a_frozen_bus_costs_no_message(hosts: Hosts, buses: list[subprocess.Popen[str]]) -> None:
     """The library's own writer closes the connection when the socket is full."""
 
     async def story() -> None:
         a = hosts("nova")
         async with a.daemon(), client(a.bus or "") as c:
-            from usb4rdmad.bus.wire import signal
-
             await c.listen()
-            app = a.app
-            assert app is not None
-            service = app.service
+            assert a.app is not None
+            buses[-1].send_signal(signal.SIGSTOP)
             for number in range(5000):
-                service._send(
-                    signal(ROOT, f"{NAME}.Manager", "LinkEvent", "osa{sv}", [ROOT, str(number), {}])
+                body = [ROOT, str(number), {}]
+                a.app.service._send(
+                    wire.signal(ROOT, f"{NAME}.Manager", "LinkEvent", "osa{sv}", body)
                 )
-            assert await c.get(ROOT, "Manager", "State") == "idle"
+            await a.hub.flush()  # type: ignore[union-attr]
+            buses[-1].send_signal(signal.SIGCONT)
             async with asyncio.timeout(20):
                 while len(c.signals) < 5000:
                     c.heard.clear()
                     await c.heard.wait()
             assert [s[3][1] for s in c.signals] == [str(n) for n in range(5000)]
+            assert await c.get(ROOT, "Manager", "State") == "idle"
 
     asyncio.run(story())
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from ipaddress import ip_interface, ip_network
 from random import Random
@@ -11,7 +12,7 @@ from random import Random
 import pytest
 
 from usb4rdmad import events
-from usb4rdmad.errors import RateLimited
+from usb4rdmad.errors import DriverError, RateLimited
 from usb4rdmad.model import KernelState, LinkState, Trust
 
 from .fakes import Cable, FakeHost
@@ -377,5 +378,78 @@ def test_link_fails_and_is_tried_again_when_the_driver_refuses(hosts: Hosts) -> 
             await a.until(LinkState.FAILED, reason="authorize-failed")
             a.driver.refuse_authorize = 0
             await a.until(LinkState.ACTIVE)
+
+    run(story)
+
+
+def test_two_cables_to_one_peer_share_its_device_and_addresses(hosts: Hosts) -> None:
+    async def story() -> None:
+        a, b = hosts("nova"), hosts("mars")
+        one, two = Cable(a, b, "link0", 1), Cable(a, b, "link1", 3)
+        async with a.daemon(), b.daemon():
+            one.plug()
+            two.plug()
+            for host in (a, b):
+                for name in ("link0", "link1"):
+                    await host.until(LinkState.ACTIVE, name)
+                assert link(host).setup.plan == link(host, "link1").setup.plan
+                assert host.interfaces.keys() == {"u4rdma0"}
+            one.unplug()
+            await a.hub.flush()
+            assert link(a, "link1").state is LinkState.ACTIVE
+
+    run(story)
+
+
+def test_a_busy_device_is_opened_later(hosts: Hosts) -> None:
+    async def story() -> None:
+        a, b = hosts("nova"), hosts("mars")
+        a.driver.refuse_open = errno.EBUSY
+        async with a.daemon(), b.daemon():
+            Cable(a, b).plug()
+            await a.until(LinkState.HANDSHAKING, reason="peer-silent")
+            a.driver.refuse_open = 0
+            await a.until(LinkState.ACTIVE)
+
+    run(story)
+
+
+def test_a_device_that_the_sandbox_forbids_ends_the_daemon(hosts: Hosts) -> None:
+    async def story() -> None:
+        a, b = hosts("nova"), hosts("mars")
+        a.driver.refuse_open = errno.EPERM
+        with pytest.raises(ExceptionGroup) as caught:
+            async with a.daemon():
+                Cable(a, b).plug()
+                await asyncio.wait_for(a.stopped.wait(), 5)
+        assert caught.value.subgroup(DriverError)
+
+    run(story)
+
+
+def test_cable_that_was_plugged_before_the_daemon_is_found(hosts: Hosts) -> None:
+    async def story() -> None:
+        a, b = hosts("nova"), hosts("mars")
+        Cable(a, b).plug()
+        async with a.daemon(), b.daemon():
+            await a.until(LinkState.ACTIVE)
+            await b.until(LinkState.ACTIVE)
+
+    run(story)
+
+
+def test_fifty_replugs_in_a_row_end_active(hosts: Hosts) -> None:
+    async def story() -> None:
+        a, b = hosts("nova"), hosts("mars")
+        cable = Cable(a, b)
+        async with a.daemon(), b.daemon():
+            for _ in range(50):
+                cable.plug()
+                await turn(a, b)
+                cable.unplug()
+            cable.plug()
+            await a.until(LinkState.ACTIVE)
+            await b.until(LinkState.ACTIVE)
+            assert len(a.driver.readers) == 1
 
     run(story)
