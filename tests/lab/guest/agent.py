@@ -31,6 +31,7 @@ import time
 import typing
 
 PORT = "usb4rdma-lab"
+HOME = "/root"
 CHUNK = 65536
 BACKLOG = 1 << 20
 
@@ -72,14 +73,14 @@ class Command:
         argv = request.get("argv") or ["/bin/bash", "-c", request["shell"]]
         env = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": "/root",
+            "HOME": HOME,
             "USER": "root",
             "LOGNAME": "root",
             "SHELL": "/bin/bash",
             "LANG": "C.UTF-8",
             "TERM": "xterm" if request.get("pty") else "dumb",
         } | (request.get("env") or {})
-        options = {"env": env, "cwd": "/root", "start_new_session": True}
+        options = {"env": env, "cwd": HOME, "start_new_session": True}
         if request.get("pty"):
             self._start_on_terminal(argv, options, request["pty"])
         else:
