@@ -127,6 +127,8 @@ enum u4_op {
 #define U4_XP_UC		0x40	/* unreliable: never acknowledged */
 #define U4_XP_NET_V4		0x80	/* UD: the network header is IPv4 */
 
+#define U4_FLUSH_REGION		0x01	/* FLUSH, in @imm: the whole region, not a range */
+
 /**
  * enum u4_nak - why a request was refused
  * @U4_NAK_SEQ: PSN gap: send again from @psn

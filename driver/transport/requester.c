@@ -189,8 +189,10 @@ static void u4_req_header(const struct u4_qp *qp, const struct u4_swqe *wqe,
 	seg->raddr = wqe->raddr;
 	seg->rkey = wqe->rkey;
 	seg->msg_len = answered ? u4_wr_answer_len(wqe) : wqe->len;
-	if (wqe->op == U4_WR_FLUSH)
+	if (wqe->op == U4_WR_FLUSH) {
 		seg->msg_len = wqe->flush_len;
+		seg->imm = wqe->imm;
+	}
 	seg->msg_off = wqe->op == U4_WR_READ ? wqe->tx.done : off;
 	if (!seg->msg_off)
 		seg->flags |= U4_XP_FIRST;

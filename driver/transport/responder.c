@@ -364,9 +364,20 @@ static bool u4_rsp_rx_flush(struct u4_qp *qp, const struct u4_seg *seg)
 {
 	struct u4_mr *mr;
 
-	if (!seg->msg_len)
-		return true;
-	mr = u4_rsp_region(qp, seg->rkey, U4_ACCESS_FLUSH_GLOBAL, seg->raddr, seg->msg_len);
+	if (!(qp->attr.access & U4_ACCESS_FLUSH_GLOBAL)) {
+		u4_rsp_refuse(qp, U4_NAK_INVALID);
+		return false;
+	}
+	if (seg->imm & U4_FLUSH_REGION) {
+		mr = u4_mr_get(qp->dev, seg->rkey);
+		if (mr && (mr->pd != qp->pd || !(mr->access & U4_ACCESS_FLUSH_GLOBAL))) {
+			u4_mr_put(mr);
+			mr = NULL;
+		}
+	} else {
+		mr = u4_rsp_region(qp, seg->rkey, U4_ACCESS_FLUSH_GLOBAL, seg->raddr,
+				   seg->msg_len);
+	}
 	if (!mr) {
 		u4_rsp_refuse(qp, U4_NAK_ACCESS);
 		return false;

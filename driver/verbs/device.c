@@ -41,7 +41,9 @@ static int u4_query_device(struct ib_device *ib, struct ib_device_attr *attr,
 	attr->page_size_cap = PAGE_SIZE;
 	attr->device_cap_flags = IB_DEVICE_PORT_ACTIVE_EVENT | IB_DEVICE_SYS_IMAGE_GUID |
 				 IB_DEVICE_RC_RNR_NAK_GEN | IB_DEVICE_SRQ_RESIZE |
-				 IB_DEVICE_UD_AV_PORT_ENFORCE | IB_DEVICE_MEM_MGT_EXTENSIONS;
+				 IB_DEVICE_UD_AV_PORT_ENFORCE | IB_DEVICE_MEM_MGT_EXTENSIONS |
+				 IB_DEVICE_MEM_WINDOW | IB_DEVICE_MEM_WINDOW_TYPE_2B |
+				 IB_DEVICE_ATOMIC_WRITE | IB_DEVICE_FLUSH_GLOBAL;
 	attr->kernel_cap_flags = IBK_LOCAL_DMA_LKEY;
 	attr->max_qp = U4_MAX_QPS;
 	attr->max_qp_wr = U4_MAX_WR;
@@ -51,6 +53,7 @@ static int u4_query_device(struct ib_device *ib, struct ib_device_attr *attr,
 	attr->max_cq = U4_MAX_CQS;
 	attr->max_cqe = U4_MAX_CQE;
 	attr->max_mr = U4_MAX_MRS;
+	attr->max_mw = U4_MAX_MRS;
 	attr->max_pd = U4_MAX_PDS;
 	attr->max_qp_rd_atom = U4_MAX_RD_ATOMIC;
 	attr->max_qp_init_rd_atom = U4_MAX_RD_ATOMIC;
@@ -98,6 +101,7 @@ static const struct ib_device_ops u4_ops = {
 
 	.alloc_hw_port_stats	= u4_alloc_hw_port_stats,
 	.alloc_mr		= u4_alloc_mr,
+	.alloc_mw		= u4_alloc_mw,
 	.alloc_pd		= u4_alloc_pd,
 	.alloc_ucontext		= u4_alloc_ucontext,
 	.create_ah		= u4_create_ah,
@@ -106,6 +110,7 @@ static const struct ib_device_ops u4_ops = {
 	.create_srq		= u4_create_srq,
 	.create_user_ah		= u4_create_ah,
 	.dealloc_driver		= u4_dealloc_driver,
+	.dealloc_mw		= u4_dealloc_mw,
 	.dealloc_pd		= u4_dealloc_pd,
 	.dealloc_ucontext	= u4_dealloc_ucontext,
 	.dereg_mr		= u4_dereg_mr,
@@ -146,6 +151,7 @@ static const struct ib_device_ops u4_ops = {
 
 	INIT_RDMA_OBJ_SIZE(ib_ah, u4_ah, ib),
 	INIT_RDMA_OBJ_SIZE(ib_cq, u4_cq, ib),
+	INIT_RDMA_OBJ_SIZE(ib_mw, u4_mw, ib),
 	INIT_RDMA_OBJ_SIZE(ib_pd, u4_pd, ib),
 	INIT_RDMA_OBJ_SIZE(ib_qp, u4_ibqp, ib),
 	INIT_RDMA_OBJ_SIZE(ib_srq, u4_srq, ib),

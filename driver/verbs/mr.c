@@ -10,7 +10,7 @@
 
 /* Rights the transport knows. */
 #define U4_ACCESS_MASK	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | \
-			 IB_ACCESS_REMOTE_ATOMIC | IB_ACCESS_MW_BIND)
+			 IB_ACCESS_REMOTE_ATOMIC | IB_ACCESS_MW_BIND | IB_ACCESS_FLUSH_GLOBAL)
 #define U4_ACCESS_REMOTE (IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC)
 
 static_assert(U4_ACCESS_LOCAL_WRITE == (int)IB_ACCESS_LOCAL_WRITE, "access");
@@ -18,6 +18,7 @@ static_assert(U4_ACCESS_REMOTE_WRITE == (int)IB_ACCESS_REMOTE_WRITE, "access");
 static_assert(U4_ACCESS_REMOTE_READ == (int)IB_ACCESS_REMOTE_READ, "access");
 static_assert(U4_ACCESS_REMOTE_ATOMIC == (int)IB_ACCESS_REMOTE_ATOMIC, "access");
 static_assert(U4_ACCESS_MW_BIND == (int)IB_ACCESS_MW_BIND, "access");
+static_assert(U4_ACCESS_FLUSH_GLOBAL == (int)IB_ACCESS_FLUSH_GLOBAL, "access");
 
 static struct u4_ibmr *u4_ibmr_alloc(struct ib_pd *pd, enum u4_mr_type type, u32 max_pages)
 {
@@ -116,6 +117,9 @@ struct ib_mr *u4_reg_user_mr(struct ib_pd *pd, u64 start, u64 length, u64 virt_a
 	if (access & ~(U4_ACCESS_MASK | IB_ACCESS_OPTIONAL))
 		return ERR_PTR(-EOPNOTSUPP);
 	if (!length || length > U4_MAX_MR_SIZE || virt_addr + length < virt_addr)
+		return ERR_PTR(-EINVAL);
+	/* An aligned address is aligned memory, so that an atomic never leaves its page. */
+	if ((start ^ virt_addr) & 7)
 		return ERR_PTR(-EINVAL);
 	umem = u4_umem_get(pd->device, start, length, access);
 	if (IS_ERR(umem))

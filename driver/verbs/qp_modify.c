@@ -14,9 +14,9 @@ static_assert(U4_QPS_SQE == (int)IB_QPS_SQE, "state");
 static_assert(U4_QPS_ERR == (int)IB_QPS_ERR, "state");
 
 #define U4_QP_ACCESS	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | \
-			 IB_ACCESS_REMOTE_ATOMIC | IB_ACCESS_MW_BIND)
+			 IB_ACCESS_REMOTE_ATOMIC | IB_ACCESS_MW_BIND | IB_ACCESS_FLUSH_GLOBAL)
 /* Rights of a QP that mean nothing without a region that has them, and no region has. */
-#define U4_QP_NO_ACCESS	(IB_ACCESS_FLUSH_GLOBAL | IB_ACCESS_FLUSH_PERSISTENT | IB_ACCESS_OPTIONAL)
+#define U4_QP_NO_ACCESS	(IB_ACCESS_FLUSH_PERSISTENT | IB_ACCESS_OPTIONAL)
 
 /* Values, whatever the state. */
 static int u4_qp_check_attr(const struct ib_qp_attr *attr, int mask)

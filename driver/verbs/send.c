@@ -19,6 +19,9 @@ static_assert(U4_REM_OP_ERR == (int)IB_WC_REM_OP_ERR, "status");
 static_assert(U4_RETRY_EXC_ERR == (int)IB_WC_RETRY_EXC_ERR, "status");
 static_assert(U4_RNR_RETRY_EXC_ERR == (int)IB_WC_RNR_RETRY_EXC_ERR, "status");
 
+/* What a window may grant; not relative addresses. */
+#define U4_BIND_ACCESS	(IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
+			 IB_ACCESS_LOCAL_WRITE | IB_ACCESS_MW_BIND)
 #define U4_QKEY_OWN	0x80000000u	/* use the QP's own Q_Key */
 
 /* QP types that may use an operation. */
@@ -50,7 +53,9 @@ static const struct u4_send_op u4_send_ops[] = {
 	[IB_WR_ATOMIC_CMP_AND_SWP]	= { T_RC, U4_WR_CMP_SWAP, 0 },
 	[IB_WR_ATOMIC_FETCH_AND_ADD]	= { T_RC, U4_WR_FETCH_ADD, 0 },
 	[IB_WR_ATOMIC_WRITE]		= { T_RC, U4_WR_ATOMIC_WRITE, 0 },
+	[IB_WR_FLUSH]			= { T_RC, U4_WR_FLUSH, 0 },
 	[IB_WR_LOCAL_INV]		= { T_RC | T_UC, U4_WR_LOCAL_INV, 0 },
+	[IB_WR_BIND_MW]			= { T_RC | T_UC, U4_WR_BIND_MW, 0 },
 	[IB_WR_REG_MR]			= { T_RC | T_UC, U4_WR_REG_MR, 0, true },
 };
 
@@ -99,6 +104,8 @@ static u8 u4_send_check_len(const struct u4_ibqp *qp, const struct u4_swqe *wqe,
 		return len == 8 ? U4_OK : U4_LOC_LEN_ERR;
 	case U4_WR_LOCAL_INV:
 	case U4_WR_REG_MR:
+	case U4_WR_BIND_MW:
+	case U4_WR_FLUSH:
 		return len == 0 ? U4_OK : U4_LOC_QP_OP_ERR;
 	}
 	if (u4_send_datagram(qp))
@@ -147,6 +154,23 @@ static u8 u4_user_op(struct u4_ibqp *qp, const struct rxe_send_wqe *user, struct
 		return U4_OK;
 	case U4_WR_LOCAL_INV:
 		wqe->rkey = wqe->imm;
+		return U4_OK;
+	case U4_WR_BIND_MW:
+		wqe->rkey = READ_ONCE(user->wr.wr.mw.mw_rkey);
+		wqe->bind.addr = READ_ONCE(user->wr.wr.mw.addr);
+		wqe->bind.length = READ_ONCE(user->wr.wr.mw.length);
+		wqe->bind.lkey = READ_ONCE(user->wr.wr.mw.mr_lkey);
+		wqe->bind.key = READ_ONCE(user->wr.wr.mw.rkey);
+		wqe->bind.access = READ_ONCE(user->wr.wr.mw.access);
+		return wqe->bind.access & ~U4_BIND_ACCESS ? U4_MW_BIND_ERR : U4_OK;
+	case U4_WR_FLUSH:
+		wqe->raddr = READ_ONCE(user->wr.wr.flush.remote_addr);
+		wqe->rkey = READ_ONCE(user->wr.wr.flush.rkey);
+		wqe->flush_len = READ_ONCE(user->wr.wr.flush.length);
+		wqe->imm = READ_ONCE(user->wr.wr.flush.level) == IB_FLUSH_MR;
+		/* Memory of ours is not persistent. */
+		if (READ_ONCE(user->wr.wr.flush.type) != IB_FLUSH_GLOBAL)
+			return U4_LOC_QP_OP_ERR;
 		return U4_OK;
 	}
 	return U4_LOC_QP_OP_ERR;

@@ -236,6 +236,24 @@ struct u4_ibmr {
 };
 
 /**
+ * struct u4_mw - memory window
+ * @ib: for ib_core
+ * @xp: the transport's
+ */
+struct u4_mw {
+	struct ib_mw	ib;
+	struct u4_mr	*xp;
+};
+
+static inline struct u4_mw *to_u4_mw(struct ib_mw *ib)
+{
+	return container_of(ib, struct u4_mw, ib);
+}
+
+int u4_alloc_mw(struct ib_mw *ib, struct ib_udata *udata);
+int u4_dealloc_mw(struct ib_mw *ib);
+
+/**
  * struct u4_ah_entry - address that a process names by number
  * @av: for the transport
  * @pd: must be that of the QP
