@@ -143,6 +143,9 @@ void u4_qp_modify(struct u4_qp *qp, const struct u4_qp_attr *attr, enum u4_qp_st
 	spin_lock_bh(&qp->rq_lock);
 	spin_lock(&qp->sq_lock);
 	old = qp->state;
+	/* It failed since verbs looked: only RESET leads out of that. */
+	if (old == U4_QPS_ERR && state != U4_QPS_RESET)
+		state = U4_QPS_ERR;
 	qp->attr = *attr;
 	switch (state) {
 	case U4_QPS_RESET:
