@@ -141,6 +141,9 @@ struct u4_rail *u4_rail_create(struct u4_link *link, struct u4_peer *peer)
 	rail->tx = tb_ring_alloc_tx(xd->tb->nhi, -1, U4_RING_SIZE, RING_FLAG_FRAME);
 	if (!rail->tx)
 		goto err_free;
+	/* No argument for it, but the core heeds it in both directions. */
+	rail->tx->start_poll = u4_rail_tx_start_poll;
+	rail->tx->poll_data = rail;
 	rail->rx = tb_ring_alloc_rx(xd->tb->nhi, -1, U4_RING_SIZE, RING_FLAG_FRAME, 0,
 				    BIT(U4_PDF_SOF), RX_EOF_MASK, u4_rail_start_poll, rail);
 	if (!rail->rx)
@@ -254,15 +257,15 @@ bool u4_rail_drain(struct u4_rail *rail, unsigned int timeout_ms)
  * tb_ring_stop() warns when the interrupt is masked. Unmasking may fire it once
  * more for what was pending, and nobody polls any more: repeat until it stays quiet.
  */
-static void rail_unmask_for_good(struct u4_rail *rail)
+static void rail_unmask_for_good(struct tb_ring *ring, bool *masked)
 {
 	int i;
 
 	for (i = 0; i < 8; i++) {
-		WRITE_ONCE(rail->rx_masked, false);
-		tb_ring_poll_complete(rail->rx);
+		WRITE_ONCE(*masked, false);
+		tb_ring_poll_complete(ring);
 		usleep_range(200, 400);
-		if (!READ_ONCE(rail->rx_masked))
+		if (!READ_ONCE(*masked))
 			return;
 	}
 }
@@ -293,7 +296,8 @@ void u4_rail_halt(struct u4_rail *rail)
 		u4_rail_rx_abort(rail);
 	}
 	if (rail->started) {
-		rail_unmask_for_good(rail);
+		rail_unmask_for_good(rail->rx, &rail->rx_masked);
+		rail_unmask_for_good(rail->tx, &rail->tx_masked);
 		tb_ring_stop(rail->rx);
 		tb_ring_stop(rail->tx);
 	}
@@ -401,7 +405,7 @@ bool u4_rail_wait(struct u4_rail *rail, struct u4_waiter *waiter)
 	waiter->rail = rail;
 	list_add_tail(&waiter->node, &rail->waiters);
 	/* Out of slots may just mean that nobody has reaped them yet. */
-	kick = u4_rail_room(rail, U4_BURST_MAX) || rail->nfree < U4_BURST_MAX + U4_LINK_SLOTS;
+	kick = u4_rail_room(rail, U4_WAKE_ROOM) || rail->nfree < U4_WAKE_ROOM + U4_LINK_SLOTS;
 	u4_rail_watch_arm(rail);
 	spin_unlock_bh(&rail->tx_lock);
 	if (kick)

@@ -27,8 +27,10 @@
 
 #define U4_LOOP_SLOTS		128
 
+#define U4_WAKE_ROOM		(3 * U4_BURST_MAX)	/* waiters are called from here on */
+
 #define U4_RX_MODERATION_NS	0
-#define U4_TX_MODERATION_NS	131072	/* completions are reaped by polling as well */
+#define U4_TX_MODERATION_NS	16384	/* the interrupt is unmasked only when it is needed */
 
 #define U4_WATCH_NS		(1 * NSEC_PER_MSEC)
 #define U4_WATCH_LINGER		5	/* ticks after the last thing that happened, 1 to 16 ms */
@@ -175,6 +177,7 @@ struct u4_tx_stats {
  * @advertised: track.next as the last header frame told it
  * @tx_open: bursts may be reserved
  * @unconfirmed: the last frame sent was a raw one
+ * @tx_masked: the ring's interrupt is masked: set by start_poll, cleared by the poll
  * @late: frames that the ring refused, to be reaped like the others
  * @waiters: FIFO of struct u4_waiter
  * @completed: frames that the ring gave back, ever
@@ -235,6 +238,7 @@ struct u4_rail {
 	u32			advertised;
 	bool			tx_open;
 	bool			unconfirmed;
+	bool			tx_masked;
 	struct list_head	late;
 	struct list_head	waiters;
 	u64			completed;
@@ -282,6 +286,8 @@ void u4_rail_rx_abort(struct u4_rail *rail);
 extern const struct u4_rail_ops u4_rail_hw_ops;
 void u4_rail_tx_done(struct tb_ring *ring, struct ring_frame *frame, bool canceled);
 void u4_rail_tx_reap(struct u4_rail *rail);
+void u4_rail_tx_start_poll(void *data);
+void u4_rail_tx_rearm(struct u4_rail *rail);
 void u4_rail_tx_abandon(struct u4_rail *rail);
 void u4_rail_credits(struct u4_rail *rail, u32 limit);
 void u4_rail_update(struct u4_rail *rail);

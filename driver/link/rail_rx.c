@@ -213,6 +213,8 @@ int u4_rail_poll(struct napi_struct *napi, int budget)
 		u4_rail_update(rail);
 	}
 	u4_rail_wake(rail);
+	if (work < budget)
+		u4_rail_tx_rearm(rail);
 
 	WRITE_ONCE(rail->poll_cpu, -1);
 	if (work < budget)

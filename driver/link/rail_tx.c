@@ -8,6 +8,10 @@
  * and never from within a call of the layers above, which hold locks of their
  * own: what the ring refuses waits in rail->late.
  *
+ * Completions: the ring's interrupt is led to the poll and stays masked until
+ * someone waits for a completion: for a slot, or to confirm a run. Otherwise what
+ * was sent is reaped when the poll runs for what was received, or by the watchdog.
+ *
  * Credits: the peer says which frame number must not be reached. It keeps
  * U4_CREDIT_RESERVE descriptors back, for frames of KIND_LINK, which may thus
  * pass the limit a little. A probe is sent without regard to credits: it costs
@@ -243,6 +247,8 @@ static void rail_hw_send(struct u4_burst *burst, enum u4_kind kind, unsigned int
 		 */
 		if (idle && !more && tx_link_frame(rail, 0, false))
 			rail->tx_stats.confirms++;
+		else if (!more)
+			napi_schedule(&rail->napi);
 	}
 	rail->activity++;
 	u4_rail_watch_arm(rail);
@@ -306,7 +312,40 @@ void u4_rail_tx_reap(struct u4_rail *rail)
 	local_bh_enable();
 }
 
-/* Called by the ring's own work (process context), for what nobody has reaped before. */
+/* The ring's interrupt: hardirq, under the ring's and the NHI's locks. */
+void u4_rail_tx_start_poll(void *data)
+{
+	struct u4_rail *rail = data;
+
+	WRITE_ONCE(rail->tx_masked, true);
+	napi_schedule(&rail->napi);
+}
+
+static bool tx_wants_interrupt(const struct u4_rail *rail)
+{
+	if (!READ_ONCE(rail->posted))
+		return false;
+	if (READ_ONCE(rail->unconfirmed))
+		return true;
+	return !list_empty(&rail->waiters) &&
+	       READ_ONCE(rail->nfree) < U4_WAKE_ROOM + U4_LINK_SLOTS;
+}
+
+/*
+ * End of a poll, which still owns the rail: unmask if someone waits for a
+ * completion, then look once more for what came while it was masked.
+ */
+void u4_rail_tx_rearm(struct u4_rail *rail)
+{
+	if (!READ_ONCE(rail->tx_masked) || !tx_wants_interrupt(rail))
+		return;
+	WRITE_ONCE(rail->tx_masked, false);
+	tb_ring_poll_complete(rail->tx);
+	u4_rail_tx_reap(rail);
+	u4_rail_wake(rail);
+}
+
+/* Called by the ring's own work (process context) when the ring is stopped. */
 void u4_rail_tx_done(struct tb_ring *ring, struct ring_frame *frame, bool canceled)
 {
 	struct u4_slot *slot = container_of(frame, struct u4_slot, frame);
@@ -320,7 +359,7 @@ void u4_rail_tx_done(struct tb_ring *ring, struct ring_frame *frame, bool cancel
 		rail->tx_stats.canceled++;
 	tx_slot_done(rail, slot, &done);
 	tx_confirm_if_idle(rail);
-	kick = !canceled && !list_empty(&rail->waiters) && u4_rail_room(rail, U4_BURST_MAX);
+	kick = !canceled && !list_empty(&rail->waiters) && u4_rail_room(rail, U4_WAKE_ROOM);
 	spin_unlock(&rail->tx_lock);
 
 	tx_done_release(&done);
@@ -387,7 +426,10 @@ void u4_rail_update(struct u4_rail *rail)
 	spin_unlock(&rail->tx_lock);
 }
 
-/* End of a poll: whoever waits is called while there is room for the largest burst. */
+/*
+ * End of a poll: whoever waits is called, once there is room for some bursts, and
+ * while there is for one.
+ */
 void u4_rail_wake(struct u4_rail *rail)
 {
 	unsigned int calls = 0;
@@ -396,6 +438,10 @@ void u4_rail_wake(struct u4_rail *rail)
 		return;
 
 	spin_lock(&rail->tx_lock);
+	if (!u4_rail_room(rail, U4_WAKE_ROOM)) {
+		spin_unlock(&rail->tx_lock);
+		return;
+	}
 	while (!list_empty(&rail->waiters) && u4_rail_room(rail, U4_BURST_MAX)) {
 		struct u4_waiter *waiter;
 
@@ -426,7 +472,7 @@ void u4_rail_watch_arm(struct u4_rail *rail)
 /* Under tx_lock: someone waits for credits that do not come: ask for them. */
 static void watch_credits(struct u4_rail *rail)
 {
-	if (list_empty(&rail->waiters) || tx_credits(rail) >= (s32)U4_BURST_MAX) {
+	if (list_empty(&rail->waiters) || tx_credits(rail) >= (s32)U4_WAKE_ROOM) {
 		rail->blocked = 0;
 		rail->probe_at = U4_PROBE_MIN;
 		return;
