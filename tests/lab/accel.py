@@ -31,6 +31,9 @@ def choose(kernel: Kernel) -> str:
         return TCG
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     mark = cache_root() / f"accel-{os.getuid()}.json"
+    known = _read(mark)
+    if known.get("boot") == boot and known.get("accel") in (KVM, TCG):
+        return known["accel"]
     with locked("accel"):
         known = _read(mark)
         if known.get("boot") != boot or known.get("accel") not in (KVM, TCG):
