@@ -23,7 +23,7 @@
 #include "../wire.h"
 
 #define U4_MAX_RAILS	8	/* cables of one peer */
-#define U4_PEER_COUNTERS 21	/* of a rail, see u4_peer_counter_names[] */
+#define U4_PEER_COUNTERS 22	/* of a rail, see u4_peer_counter_names[] */
 
 struct u4_rail;
 struct u4_slot;

@@ -32,7 +32,7 @@ const char u4_peer_counter_names[U4_PEER_COUNTERS][ETH_GSTRING_LEN] = {
 	"rx_frames", "rx_frame_bytes", "rx_crc_errors", "rx_overruns", "rx_lost", "rx_stale",
 	"rx_bad", "rx_stray", "rx_runs", "rx_runs_broken", "rx_polls", "rx_rescued",
 	"tx_frames", "tx_frame_bytes", "tx_headers", "tx_credit_updates", "tx_confirms",
-	"tx_probes", "tx_no_credit", "tx_no_slot", "tx_canceled",
+	"tx_probes", "tx_no_credit", "tx_no_slot", "tx_canceled", "tx_nudges",
 };
 
 static void peer_release(struct device *dev)
@@ -351,7 +351,7 @@ void u4_rail_counters(const struct u4_rail *rail, u64 *values)
 		rx->frames, rx->bytes, rx->crc, rx->overrun, rx->lost, rx->stale, rx->bad,
 		rx->stray, rx->runs, rx->runs_bad, rx->polls, rx->rescued,
 		tx->frames, tx->bytes, tx->headers, tx->updates, tx->confirms, tx->probes,
-		tx->no_credit, tx->no_slot, tx->canceled,
+		tx->no_credit, tx->no_slot, tx->canceled, tx->nudges,
 	};
 
 	static_assert(ARRAY_SIZE(all) == U4_PEER_COUNTERS);

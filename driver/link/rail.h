@@ -34,7 +34,8 @@
 
 #define U4_WATCH_NS		(1 * NSEC_PER_MSEC)
 #define U4_WATCH_LINGER		5	/* ticks after the last thing that happened, 1 to 16 ms */
-#define U4_WATCH_STUCK		200	/* ticks without any TX completion: reset */
+#define U4_WATCH_NUDGE		8	/* ticks without any TX completion: send something, and */
+#define U4_WATCH_STUCK		300	/* ticks without any TX completion: reset */
 #define U4_PROBE_MIN		2	/* ticks without credits before the first probe */
 #define U4_PROBE_MAX		64
 
@@ -135,9 +136,11 @@ struct u4_rx_stats {
  * @no_credit: u4_rail_get() refused for want of credits
  * @no_slot: u4_rail_get() refused for want of ring space
  * @canceled: frames that the ring gave back unsent
+ * @nudges: frames of KIND_LINK that were sent to get a lost completion back
  */
 struct u4_tx_stats {
-	u64 frames, bytes, headers, updates, confirms, probes, no_credit, no_slot, canceled;
+	u64 frames, bytes, headers, updates, confirms, probes, no_credit, no_slot, canceled,
+	    nudges;
 };
 
 /**

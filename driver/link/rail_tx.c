@@ -18,6 +18,7 @@
  * at most itself.
  */
 #include <linux/dma-mapping.h>
+#include <linux/log2.h>
 
 #include "../compat.h"
 #include "../trace.h"
@@ -486,13 +487,31 @@ static void watch_credits(struct u4_rail *rail)
 }
 
 /*
+ * Under tx_lock: frames are out and none comes back. Some host interfaces forget
+ * a completion and give it with the next one, so give them one. Returns true when
+ * that did not help either.
+ */
+static bool watch_stuck(struct u4_rail *rail)
+{
+	if (!rail->posted || rail->completed != rail->watch_completed) {
+		rail->watch_stuck = 0;
+		return false;
+	}
+	rail->watch_stuck++;
+	if (rail->watch_stuck >= U4_WATCH_NUDGE && is_power_of_2(rail->watch_stuck) &&
+	    tx_link_frame(rail, 0, true))
+		rail->tx_stats.nudges++;
+	return rail->watch_stuck == U4_WATCH_STUCK;
+}
+
+/*
  * Every millisecond while something is out, then at growing intervals: have the
  * poll look at both rings, unless it ran by itself since the last tick.
  */
 enum hrtimer_restart u4_rail_watch(struct hrtimer *timer)
 {
 	struct u4_rail *rail = container_of(timer, struct u4_rail, watch);
-	bool again, stuck = false, look;
+	bool again, stuck, look;
 	u32 activity;
 	u64 polls;
 
@@ -503,10 +522,7 @@ enum hrtimer_restart u4_rail_watch(struct hrtimer *timer)
 		return HRTIMER_NORESTART;
 	}
 
-	if (rail->posted && rail->completed == rail->watch_completed)
-		stuck = ++rail->watch_stuck == U4_WATCH_STUCK;
-	else
-		rail->watch_stuck = 0;
+	stuck = watch_stuck(rail);
 	rail->watch_completed = rail->completed;
 	watch_credits(rail);
 
