@@ -77,12 +77,19 @@ def adopt(step: Step, link: Link, interface: Interface) -> Link:
     peer = step.peers.get(link.identity)
     if peer is None or not _any(peer.subnets):
         return link
-    plan = addressing.plan(peer.subnets, step.identity, link.identity, interface.mtu)
+    plan = _own(step, addressing.plan(peer.subnets, step.identity, link.identity, interface.mtu))
     if not set(plan.local) <= set(interface.addresses):
         return link
     setup = replace(link.setup, plan=plan, applied=True)
     step.order(ReadPort(link.name, link.kernel.ibdev))
     return step.put(replace(link, setup=setup))
+
+
+def _own(step: Step, plan: Plan) -> Plan:
+    """The plan without addresses of a family that is switched off here."""
+    families = {4} if step.settings.ipv4_pool is not None else set()
+    families |= {6} if step.settings.ipv6 else set()
+    return replace(plan, local=tuple(a for a in plan.local if a.ip.version in families))
 
 
 def _any(subnets: Subnets) -> bool:
@@ -172,7 +179,7 @@ def clashed(step: Step, link: Link, message: Clash) -> Link:
 
 def _agreed(step: Step, link: Link, subnets: Subnets, mtu: int) -> Link:
     step.order(StopTimer(link.name, "agree"))
-    plan: Plan = addressing.plan(subnets, step.identity, link.identity, mtu)
+    plan = _own(step, addressing.plan(subnets, step.identity, link.identity, mtu))
     peer = step.peers.get(link.identity)
     if peer is not None and peer.subnets != subnets:
         step.save(replace(peer, subnets=subnets))

@@ -94,6 +94,11 @@ class Hub:
                     future.set_exception(error)
                     continue
                 log.warning("%s", error)
+            except Exception as error:
+                # A fault of ours in one event must not end all links' service.
+                kind = type(event).__name__
+                note(MessageId.EFFECT_FAILED, f"{kind}: {type(error).__name__}: {error}")
+                log.debug("%s", event, exc_info=True)
             if future is not None and not future.done():
                 future.set_result(None)
 
@@ -105,7 +110,7 @@ class Hub:
         for order in todo:
             try:
                 self._do(order)
-            except (Usb4RdmaError, OSError) as error:
+            except (Usb4RdmaError, OSError, ValueError) as error:
                 note(MessageId.EFFECT_FAILED, f"{type(order).__name__}: {error}")
         if self.state != before:
             self.changed(self.state)

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dbus_next import BusType, Message, MessageType, NameFlag, RequestNameReply
+from dbus_next import BusType, Message, MessageFlag, MessageType, NameFlag, RequestNameReply
 from dbus_next.aio import MessageBus
 
 from ..errors import BusLost, CallFailed
@@ -110,8 +110,12 @@ class Connection:
         signature: str = "",
         body: Sequence[Value] = (),
         patience: float = CALL_TIMEOUT,
+        interactive: bool = False,
     ) -> Sequence[Value]:
-        """Call a method; CallFailed when it answers with an error, else BusLost."""
+        """Call a method; CallFailed when it answers with an error, else BusLost.
+
+        `interactive` lets the other side have polkit ask for a password.
+        """
         message = Message(
             destination=destination,
             path=path,
@@ -119,6 +123,7 @@ class Connection:
             member=member,
             signature=signature,
             body=list(body),
+            flags=MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION if interactive else MessageFlag.NONE,
         )
         if not self._bus.connected:
             raise BusLost("not connected to the message bus")

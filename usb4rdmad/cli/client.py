@@ -53,13 +53,14 @@ class Client:
         """Call a method of the daemon."""
         try:
             return await self._connection.call(
-                NAME, path, interface, member, signature, body, INTERACTIVE
+                NAME, path, interface, member, signature, body, INTERACTIVE, interactive=True
             )
         except BusLost as error:
             raise Leave(Exit.UNREACHABLE, error.message, HINT) from None
         except CallFailed as error:
             code = for_error(error.error)
-            hint = HINT if code is Exit.UNREACHABLE else ""
+            hints = {Exit.UNREACHABLE: HINT, Exit.DENIED: "the same with sudo"}
+            hint = hints.get(code, "")
             raise Leave(code, error.message, hint) from None
 
     async def describe(self) -> dict[str, Any]:

@@ -453,3 +453,14 @@ def test_fifty_replugs_in_a_row_end_active(hosts: Hosts) -> None:
             assert len(a.driver.readers) == 1
 
     run(story)
+
+
+def test_a_fault_of_our_own_in_one_event_does_not_end_the_daemon(hosts: Hosts) -> None:
+    async def story() -> None:
+        a, b = hosts("nova"), hosts("mars")
+        async with a.daemon() as hub, b.daemon():
+            hub.post(object())  # type: ignore[arg-type]
+            Cable(a, b).plug()
+            await a.until(LinkState.ACTIVE)
+
+    run(story)

@@ -190,3 +190,11 @@ def test_a_port_without_gids_is_looked_at_more_rarely_after_a_while() -> None:
         _, todo = step(s, ev.PortRead("link0", Port(True)), since + later)
         delays += [o.seconds for o in todo if isinstance(o, orders.StartTimer)]
     assert delays == [0.1, 5.0]
+
+
+def test_a_family_that_is_switched_off_here_gets_no_address_whatever_the_peer_proposes() -> None:
+    s, todo = play(
+        opened(SMALLER, ipv6=False), got(messages.Propose(3, 4192, drawn(SMALLER))), survey()
+    )
+    assert messages.Accept(3, 4192) in sent(todo)
+    assert [a.ip.version for a in configures(todo)[0].addresses] == [4]
