@@ -827,7 +827,6 @@ static void u4_req_retry_timer(struct timer_list *timer)
 	if (!qp->rnr_wait)
 		u4_req_silence(qp);
 	rcu_read_unlock();
-	u4_sq_run(qp);
 	if (qp->dead || qp->sq_una == qp->sq_prod)
 		goto unlock;
 
@@ -837,7 +836,9 @@ static void u4_req_retry_timer(struct timer_list *timer)
 	next += qp->progress;
 	if (time_before(next, jiffies + U4_PROBE_MIN))
 		next = jiffies + U4_PROBE_MIN;
+	/* Before anything is sent, which would start the clock anew if it did not run. */
 	mod_timer(&qp->retry_timer, next);
+	u4_sq_run(qp);
 unlock:
 	spin_unlock(&qp->sq_lock);
 }
