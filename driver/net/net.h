@@ -7,9 +7,9 @@
 #define U4_NET_H
 
 #include "../link/link.h"
+#include "net_frame.h"
 
 #define U4_NET_MTU_DEFAULT	4192	/* carries rdma_cm's path MTU of 4096 */
-#define U4_NET_MTU_MAX		65520
 
 /* Process context. @peer has index, identities and device already. */
 struct net_device *u4_net_create(struct u4_peer *peer);

@@ -5,7 +5,6 @@
  * up when the run is confirmed, so a lost frame never reaches the stack.
  */
 #include <linux/etherdevice.h>
-#include <linux/if_vlan.h>
 #include <linux/skbuff.h>
 
 #include "../link/rail.h"
@@ -13,21 +12,6 @@
 #include "netdev.h"
 
 #define NET_LINEAR	256	/* bytes of a large packet that are not in page fragments */
-
-static bool net_hdr_valid(const struct u4_net_hdr *hdr, unsigned int room, unsigned int nraw)
-{
-	unsigned int len = le32_to_cpu(hdr->len), inline_len = le16_to_cpu(hdr->inline_len);
-	unsigned int rest;
-
-	if (hdr->flags & ~U4_NET_CSUM_PARTIAL || hdr->reserved || hdr->reserved2)
-		return false;
-	if (len < ETH_HLEN || len > U4_NET_MTU_MAX + ETH_HLEN + VLAN_HLEN)
-		return false;
-	if (inline_len < ETH_HLEN || inline_len > room || inline_len > len)
-		return false;
-	rest = len - inline_len;
-	return DIV_ROUND_UP(rest, U4_FRAME_SIZE) == nraw;
-}
 
 static struct sk_buff *net_alloc(struct u4_rail *rail, unsigned int len)
 {
@@ -65,7 +49,7 @@ void u4_net_rx_header(struct u4_rail *rail, const void *data, unsigned int len,
 {
 	struct net_device *ndev = rail->peer->netdev;
 	struct u4_netdev *net = netdev_priv(ndev);
-	unsigned int inline_len, total;
+	struct u4_net_frame frame;
 	struct u4_net_hdr hdr;
 	struct sk_buff *skb;
 
@@ -73,28 +57,24 @@ void u4_net_rx_header(struct u4_rail *rail, const void *data, unsigned int len,
 	if (len < sizeof(hdr))
 		goto error;
 	memcpy(&hdr, data, sizeof(hdr));
-	if (!net_hdr_valid(&hdr, len - sizeof(hdr), nraw))
+	if (!u4_net_parse(&hdr, len - sizeof(hdr), nraw, &frame))
 		goto error;
 	if (!netif_running(ndev))
 		return;
 
-	inline_len = le16_to_cpu(hdr.inline_len);
-	total = le32_to_cpu(hdr.len);
-	skb = net_alloc(rail, total);
+	skb = net_alloc(rail, frame.len);
 	if (!skb) {
 		dev_core_stats_rx_dropped_inc(ndev);
 		return;
 	}
 	data += sizeof(hdr);
-	if (total <= U4_FRAME_SIZE) {
-		skb_put(skb, total);
-		memcpy(skb->data, data, inline_len);
+	if (frame.len <= U4_FRAME_SIZE) {
+		skb_put(skb, frame.len);
+		memcpy(skb->data, data, frame.inline_len);
 	} else {
-		skb_store_bits(skb, 0, data, inline_len);
+		skb_store_bits(skb, 0, data, frame.inline_len);
 	}
-	if (hdr.flags & U4_NET_CSUM_PARTIAL &&
-	    !skb_partial_csum_set(skb, le16_to_cpu(hdr.csum_start),
-				  le16_to_cpu(hdr.csum_offset))) {
+	if (frame.csum && !skb_partial_csum_set(skb, frame.csum_start, frame.csum_offset)) {
 		kfree_skb(skb);
 		goto error;
 	}
@@ -103,8 +83,8 @@ void u4_net_rx_header(struct u4_rail *rail, const void *data, unsigned int len,
 		return;
 	}
 	rail->rx_net.skb = skb;
-	rail->rx_net.off = inline_len;
-	rail->rx_net.len = total;
+	rail->rx_net.off = frame.inline_len;
+	rail->rx_net.len = frame.len;
 	return;
 error:
 	atomic64_inc(&net->rx_errors);

@@ -5,6 +5,8 @@
  *   layout              prints "struct.field offset size" of each wire structure
  *   clean               nothing is lost
  *   short               a peer that sends fewer raw frames than it announced
+ *   net HEX NRAW        prints the fields of a packet's header frame, or "bad"
+ *   netfuzz SEED COUNT  random headers: what passes must add up
  *   lossy SEED ROUNDS   a sender's frames through a ring that loses and damages
  *                       some: what track.h calls whole must be whole
  */
@@ -16,6 +18,9 @@
 
 #include "../../../driver/link/control.h"
 #include "../../../driver/link/track.h"
+
+#include <asm/byteorder.h>
+#include "../../../driver/net/net_frame.h"
 
 #define SHOW(type, field) \
 	printf("%s.%s %zu %zu\n", #type, #field, offsetof(struct type, field), \
@@ -229,6 +234,75 @@ static void cut_short(void)
 		fail("a raw frame more than announced");
 }
 
+static void net_promises(const struct u4_net_frame *frame, unsigned int room, unsigned int nraw)
+{
+	unsigned int sum = frame->inline_len, i;
+
+	if (frame->inline_len > room || frame->inline_len > U4_NET_INLINE_MAX)
+		fail("reads behind the header frame");
+	for (i = 0; i < nraw; i++) {
+		unsigned int len = u4_net_raw_len(frame, i);
+
+		if (!len || len > U4_FRAME_SIZE)
+			fail("length of a raw frame");
+		sum += len;
+	}
+	if (sum != frame->len || u4_net_raw_len(frame, nraw))
+		fail("frames do not make up the packet");
+	if (frame->len > 65538)
+		fail("longer than a packet can be");
+	if (frame->csum && frame->csum_start + frame->csum_offset + 2 > frame->len)
+		fail("checksum behind the packet");
+}
+
+static void net(const char *hex, unsigned int nraw)
+{
+	unsigned char bytes[U4_FRAME_SIZE];
+	struct u4_net_frame frame;
+	struct u4_net_hdr hdr;
+	size_t len = 0;
+
+	for (; hex[0] && hex[1] && len < sizeof(bytes); hex += 2)
+		sscanf(hex, "%2hhx", &bytes[len++]);
+	if (len < sizeof(hdr)) {
+		printf("bad\n");
+		return;
+	}
+	memcpy(&hdr, bytes, sizeof(hdr));
+	if (!u4_net_parse(&hdr, len - sizeof(hdr), nraw, &frame)) {
+		printf("bad\n");
+		return;
+	}
+	net_promises(&frame, len - sizeof(hdr), nraw);
+	printf("len %u inline %u csum %d start %u offset %u\n", frame.len, frame.inline_len,
+	       frame.csum, frame.csum_start, frame.csum_offset);
+}
+
+static void net_fuzz(unsigned int count)
+{
+	unsigned long passed = 0;
+
+	while (count--) {
+		unsigned int nraw = next_random(U4_RAW_MAX + 1);
+		unsigned int room = next_random(U4_NET_INLINE_MAX + 1);
+		struct u4_net_frame frame;
+		struct u4_net_hdr hdr = {
+			.len = __cpu_to_le32(room + nraw * U4_FRAME_SIZE - next_random(6000)),
+			.inline_len = __cpu_to_le16(room - !next_random(8)),
+			.csum_start = __cpu_to_le16(next_random(3) ? 0 : next_random(65536)),
+			.csum_offset = __cpu_to_le16(next_random(3) ? 0 : next_random(65536)),
+			.flags = next_random(8) ? next_random(2) : next_random(256),
+			.reserved = !next_random(8),
+		};
+
+		if (!u4_net_parse(&hdr, room, nraw, &frame))
+			continue;
+		passed++;
+		net_promises(&frame, room, nraw);
+	}
+	printf("passed %lu\n", passed);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 2 && !strcmp(argv[1], "layout")) {
@@ -237,6 +311,11 @@ int main(int argc, char **argv)
 		clean();
 	} else if (argc == 2 && !strcmp(argv[1], "short")) {
 		cut_short();
+	} else if (argc == 4 && !strcmp(argv[1], "net")) {
+		net(argv[2], strtoul(argv[3], NULL, 0));
+	} else if (argc == 4 && !strcmp(argv[1], "netfuzz")) {
+		rng = strtoull(argv[2], NULL, 0);
+		net_fuzz(strtoul(argv[3], NULL, 0));
 	} else if (argc == 4 && !strcmp(argv[1], "lossy")) {
 		rng = strtoull(argv[2], NULL, 0);
 		lossy(strtoul(argv[3], NULL, 0));
