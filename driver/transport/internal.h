@@ -78,6 +78,8 @@ bool u4_mr_place(struct u4_mr *mr, u64 addr, struct device *dma_dev, struct page
 /* 64-bit atomic on @addr, aligned; returns the original value. */
 u64 u4_mr_atomic(struct u4_mr *mr, u64 addr, bool swap, u64 operand, u64 compare);
 void u4_mr_store64(struct u4_mr *mr, u64 addr, const void *value);
+/* The region behind a local key, held, if a request of @qp may use it; else NULL. */
+struct u4_mr *u4_mr_get_local(struct u4_qp *qp, u32 lkey, u32 access, u64 addr, u64 len);
 /*
  * The region behind a remote key, held, if it grants @access to @len bytes at @raddr
  * to the peer of @qp; else NULL. A window's key gives the region it lies in.

@@ -368,9 +368,24 @@ static bool u4_mr_is_window(const struct u4_mr *mr)
 	return mr->type == U4_MR_MW1 || mr->type == U4_MR_MW2;
 }
 
+struct u4_mr *u4_mr_get_local(struct u4_qp *qp, u32 lkey, u32 access, u64 addr, u64 len)
+{
+	struct u4_mr *mr = u4_mr_get(qp->dev, lkey);
+
+	if (!mr)
+		return NULL;
+	/* A window is for the peer and has no pages; all kernel memory is for kernel QPs. */
+	if (!u4_mr_is_window(mr) && (mr->type != U4_MR_DMA || qp->kernel) &&
+	    u4_mr_allows(mr, qp->pd, access, addr, len))
+		return mr;
+	u4_mr_put(mr);
+	return NULL;
+}
+
 struct u4_mr *u4_mr_get_remote(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr, u64 len)
 {
 	struct u4_mr *mr = u4_mr_get(qp->dev, rkey);
+	u32 needed = U4_ACCESS_MW_BIND;
 	struct u4_mr *region;
 
 	if (!mr)
@@ -382,8 +397,11 @@ struct u4_mr *u4_mr_get_remote(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr
 	/* What the window grants goes no further than the region does, as it is now. */
 	if (mr->type == U4_MR_MW2 && mr->bound_to != qp->serial)
 		goto refuse;
-	region = u4_mr_get(qp->dev, mr->target);
-	if (region && !u4_mr_allows(region, qp->pd, U4_ACCESS_MW_BIND, raddr, len)) {
+	if (access & (U4_ACCESS_REMOTE_WRITE | U4_ACCESS_REMOTE_ATOMIC))
+		needed |= U4_ACCESS_LOCAL_WRITE;
+	region = u4_mr_get(qp->dev, READ_ONCE(mr->target));
+	if (region && (u4_mr_is_window(region) ||
+		       !u4_mr_allows(region, qp->pd, needed, raddr, len))) {
 		u4_mr_put(region);
 		region = NULL;
 	}

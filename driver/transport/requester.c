@@ -291,13 +291,10 @@ static int u4_req_send(struct u4_qp *qp, struct u4_swqe *wqe, struct u4_rail *ra
 		ret = -EACCES;
 		u4_sge_find(wqe->sge, wqe->num_sge, qp->cur_off + plan.inline_len, &rest);
 		if (rest.lkey) {
-			mr = u4_mr_get(qp->dev, rest.lkey);
+			mr = u4_mr_get_local(qp, rest.lkey, 0, rest.addr,
+					     plan.seg_len - plan.inline_len);
 			if (!mr)
 				goto err_burst;
-			if (!u4_mr_allows(mr, qp->pd, 0, rest.addr,
-					  plan.seg_len - plan.inline_len) ||
-			    (mr->type == U4_MR_DMA && !qp->kernel))
-				goto err_mr;
 		} else if (!qp->kernel) {
 			goto err_burst;
 		}
@@ -328,8 +325,6 @@ static int u4_req_send(struct u4_qp *qp, struct u4_swqe *wqe, struct u4_rail *ra
 	}
 	return 0;
 
-err_mr:
-	u4_mr_put(mr);
 err_burst:
 	u4_rail_put(&burst);
 	return ret;

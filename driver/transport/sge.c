@@ -29,7 +29,6 @@ static int u4_sge_copy_one(struct u4_qp *qp, const struct u4_sge *sge, void *buf
 {
 	u32 access = to_sge ? U4_ACCESS_LOCAL_WRITE : 0;
 	struct u4_mr *mr;
-	int ret = 0;
 
 	if (!sge->lkey) {
 		void *mem = (void *)(uintptr_t)sge->addr;
@@ -42,17 +41,12 @@ static int u4_sge_copy_one(struct u4_qp *qp, const struct u4_sge *sge, void *buf
 			memcpy(buf, mem, len);
 		return 0;
 	}
-	mr = u4_mr_get(qp->dev, sge->lkey);
+	mr = u4_mr_get_local(qp, sge->lkey, access, sge->addr, len);
 	if (!mr)
 		return -EACCES;
-	/* All memory of the kernel is for kernel QPs. */
-	if (u4_mr_allows(mr, qp->pd, access, sge->addr, len) &&
-	    (mr->type != U4_MR_DMA || qp->kernel))
-		u4_mr_copy(mr, sge->addr, buf, len, to_sge);
-	else
-		ret = -EACCES;
+	u4_mr_copy(mr, sge->addr, buf, len, to_sge);
 	u4_mr_put(mr);
-	return ret;
+	return 0;
 }
 
 int u4_sge_copy(struct u4_qp *qp, const struct u4_sge *sge, u32 num_sge, u32 off, void *buf,

@@ -416,6 +416,14 @@ struct u4_mr *u4_mr_get_remote(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr
 	return mr;
 }
 
+struct u4_mr *u4_mr_get_local(struct u4_qp *qp, u32 lkey, u32 access, u64 addr, u64 len)
+{
+	struct u4_mr *mr = u4_mr_get(qp->dev, lkey);
+
+	CHECK(mr && u4_mr_allows(mr, qp->pd, access, addr, len), "local access outside the region");
+	return mr;
+}
+
 int u4_mr_invalidate(struct u4_qp *qp, u32 key)
 {
 	(void)qp, (void)key;
