@@ -127,6 +127,9 @@ int u4_recv_next(struct u4_qp *xp, struct u4_rwqe *rwqe)
 	unsigned long flags;
 	int err;
 
+	/* What is in an SRQ belongs to the other QPs when this one is flushed. */
+	if (srq && READ_ONCE(xp->state) == U4_QPS_ERR)
+		return -ENOENT;
 	spin_lock_irqsave(&rq->lock, flags);
 	if (!u4_queue_count(q)) {
 		spin_unlock_irqrestore(&rq->lock, flags);
