@@ -406,7 +406,7 @@ ACTIONS = st.one_of(
 )
 
 
-@how(max_examples=1500, deadline=None)
+@how(max_examples=800, deadline=None)
 @given(
     policy=st.sampled_from(list(Policy)),
     known=st.booleans(),

@@ -119,7 +119,7 @@ def test_no_record_whatsoever_is_fatal(
     assert store.load() == {}
 
 
-@how(max_examples=200, deadline=None)
+@how(max_examples=100, deadline=None)
 @given(st.text(max_size=64))
 def test_any_label_survives(tmp_path_factory: pytest.TempPathFactory, label: str) -> None:
     try:
