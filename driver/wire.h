@@ -127,7 +127,9 @@ enum u4_op {
 #define U4_XP_UC		0x40	/* unreliable: never acknowledged */
 #define U4_XP_NET_V4		0x80	/* UD: the network header is IPv4 */
 
-#define U4_FLUSH_REGION		0x01	/* FLUSH, in @imm: the whole region, not a range */
+/* FLUSH, in @imm */
+#define U4_FLUSH_REGION		0x01	/* the whole region, not a range */
+#define U4_FLUSH_PERSISTENT	0x02	/* to memory that keeps its contents without power */
 
 /**
  * enum u4_nak - why a request was refused

@@ -368,7 +368,9 @@ static bool u4_rsp_rx_flush(struct u4_qp *qp, const struct u4_seg *seg)
 		u4_rsp_refuse(qp, U4_NAK_INVALID);
 		return false;
 	}
-	if (seg->imm & U4_FLUSH_REGION) {
+	if (seg->imm & U4_FLUSH_PERSISTENT) {
+		mr = NULL;	/* no memory here is, and no region gives that right */
+	} else if (seg->imm & U4_FLUSH_REGION) {
 		mr = u4_mr_get(qp->dev, seg->rkey);
 		if (mr && (mr->pd != qp->pd || !(mr->access & U4_ACCESS_FLUSH_GLOBAL))) {
 			u4_mr_put(mr);

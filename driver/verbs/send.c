@@ -134,6 +134,18 @@ static u8 u4_user_ud(struct u4_ibqp *qp, const struct rxe_send_wqe *user, struct
 	return status;
 }
 
+static u8 u4_user_flush(u8 type, u8 level, struct u4_swqe *wqe)
+{
+	if (!type || type & ~(IB_FLUSH_GLOBAL | IB_FLUSH_PERSISTENT) || level > IB_FLUSH_MR)
+		return U4_LOC_QP_OP_ERR;
+	wqe->imm = 0;
+	if (level == IB_FLUSH_MR)
+		wqe->imm |= U4_FLUSH_REGION;
+	if (type & IB_FLUSH_PERSISTENT)
+		wqe->imm |= U4_FLUSH_PERSISTENT;
+	return U4_OK;
+}
+
 static u8 u4_user_op(struct u4_ibqp *qp, const struct rxe_send_wqe *user, struct u4_swqe *wqe)
 {
 	switch (wqe->op) {
@@ -167,11 +179,8 @@ static u8 u4_user_op(struct u4_ibqp *qp, const struct rxe_send_wqe *user, struct
 		wqe->raddr = READ_ONCE(user->wr.wr.flush.remote_addr);
 		wqe->rkey = READ_ONCE(user->wr.wr.flush.rkey);
 		wqe->flush_len = READ_ONCE(user->wr.wr.flush.length);
-		wqe->imm = READ_ONCE(user->wr.wr.flush.level) == IB_FLUSH_MR;
-		/* Memory of ours is not persistent. */
-		if (READ_ONCE(user->wr.wr.flush.type) != IB_FLUSH_GLOBAL)
-			return U4_LOC_QP_OP_ERR;
-		return U4_OK;
+		return u4_user_flush(READ_ONCE(user->wr.wr.flush.type),
+				     READ_ONCE(user->wr.wr.flush.level), wqe);
 	}
 	return U4_LOC_QP_OP_ERR;
 }
