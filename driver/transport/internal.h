@@ -33,7 +33,7 @@ static inline u32 u4_psn_add(u32 psn, u32 n)
 	return (psn + n) & U4_PSN_MASK;
 }
 
-static inline struct u4_swqe *u4_sq_at(struct u4_qp *qp, u32 idx)
+static inline struct u4_swqe *u4_sq_at(const struct u4_qp *qp, u32 idx)
 {
 	return qp->sq + (size_t)(idx & qp->sq_mask) * qp->sq_stride;
 }

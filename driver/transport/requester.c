@@ -170,6 +170,13 @@ static void u4_req_plan(const struct u4_swqe *wqe, u32 off, struct u4_plan *plan
 		u4_plan_next(plan, rest.addr, min(rest.len, wqe->len - off), wqe->len - off);
 }
 
+/* Nothing is behind sq_cur that would ask for its acknowledgement in time. */
+static bool u4_req_awaits(const struct u4_qp *qp)
+{
+	return qp->sq_cur + 1 == qp->sq_prod ||
+	       u4_sq_at(qp, qp->sq_cur + 1)->op == U4_WR_LOCAL_INV;
+}
+
 static void u4_req_header(const struct u4_qp *qp, const struct u4_swqe *wqe,
 			  const struct u4_plan *plan, struct u4_seg *seg)
 {
@@ -215,7 +222,7 @@ static void u4_req_header(const struct u4_qp *qp, const struct u4_swqe *wqe,
 	 * yet often enough that the window never closes on silence.
 	 */
 	if (qp->type != U4_QPT_UC && !answered &&
-	    (wqe->flags & U4_WRF_SIGNALED || qp->sq_cur + 1 == qp->sq_prod ||
+	    (wqe->flags & U4_WRF_SIGNALED || u4_req_awaits(qp) ||
 	     !(qp->next_psn & (U4_ACK_EVERY - 1))))
 		seg->flags |= U4_XP_ACKREQ;
 }
@@ -430,10 +437,10 @@ static int u4_req_local(struct u4_qp *qp, struct u4_swqe *wqe)
 /* Requests at the head that need nothing from the peer any more. */
 static void u4_req_retire(struct u4_qp *qp)
 {
-	while (qp->sq_una != qp->sq_cur) {
+	while (qp->sq_una != qp->sq_prod) {
 		struct u4_swqe *wqe = u4_sq_at(qp, qp->sq_una);
 
-		if (!u4_wr_local(wqe))
+		if (!u4_wr_local(wqe) || !wqe->tx.sent)
 			return;
 		u4_req_complete(qp, U4_OK, 0);
 	}
@@ -461,11 +468,16 @@ static void u4_req_run_connected(struct u4_qp *qp)
 		if (wqe->flags & U4_WRF_FENCE && qp->rd_out)
 			break;
 		if (u4_wr_local(wqe)) {
-			if (u4_req_local(qp, wqe)) {
+			/* What is not acknowledged may have to be read again with this key. */
+			if (wqe->op == U4_WR_LOCAL_INV && qp->sq_una != qp->sq_cur)
+				break;
+			/* Going back passes it a second time, and then it is done already. */
+			if (!wqe->tx.sent && u4_req_local(qp, wqe)) {
 				wqe->status = wqe->op == U4_WR_BIND_MW ? U4_MW_BIND_ERR :
 									 U4_LOC_QP_OP_ERR;
 				break;
 			}
+			wqe->tx.sent = 1;
 			qp->sq_cur++;
 			u4_req_retire(qp);
 			continue;

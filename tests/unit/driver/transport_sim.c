@@ -424,24 +424,6 @@ struct u4_mr *u4_mr_get_local(struct u4_qp *qp, u32 lkey, u32 access, u64 addr, 
 	return mr;
 }
 
-int u4_mr_invalidate(struct u4_qp *qp, u32 key)
-{
-	(void)qp, (void)key;
-	return -EINVAL;
-}
-
-int u4_mr_bind(struct u4_qp *qp, const struct u4_swqe *wqe)
-{
-	(void)qp, (void)wqe;
-	return -EINVAL;
-}
-
-int u4_mr_fast_register(const struct u4_swqe *wqe)
-{
-	(void)wqe;
-	return -EINVAL;
-}
-
 static void mr_release(struct u4_ref *ref)
 {
 	(void)ref;
@@ -470,6 +452,7 @@ struct end {				/* requester on host 0, responder on host 1 */
 	struct job	sends[DEPTH];	/* that will consume receives, in order */
 	u32		shead, stail;
 	u64		atomic;
+	u64		local;		/* last local request that was carried out */
 	u32		base, span;	/* its part of both memories */
 	u32		at;
 };
@@ -480,6 +463,33 @@ static u8 *host_bytes(int i) { return (u8 *)host[i].mem; }
 static struct end *end_of(struct u4_qp *qp)
 {
 	return qp->owner;
+}
+
+static void local_once(struct end *e, u64 id)
+{
+	CHECK(id > e->local, "local request %llu is carried out again", (unsigned long long)id);
+	e->local = id;
+}
+
+int u4_mr_invalidate(struct u4_qp *qp, u32 key)
+{
+	struct end *e = end_of(qp);
+
+	CHECK(e->jobs[e->head % DEPTH].id == key, "a key goes while requests before are not over");
+	local_once(e, key);
+	return 0;
+}
+
+int u4_mr_bind(struct u4_qp *qp, const struct u4_swqe *wqe)
+{
+	local_once(end_of(qp), wqe->wr_id);
+	return 0;
+}
+
+int u4_mr_fast_register(const struct u4_swqe *wqe)
+{
+	(void)wqe;
+	return -EINVAL;
 }
 
 static void verify(const struct job *job)
@@ -594,9 +604,12 @@ static bool post(struct end *e)
 	memset(job, 0, sizeof(*job));
 	job->id = ++id;
 	job->len = rnd(2) ? sizes[rnd(ARRAY_SIZE(sizes))] : rnd(70000);
-	job->op = (u8[]){ U4_WR_SEND, U4_WR_WRITE, U4_WR_READ, U4_WR_WRITE, U4_WR_FETCH_ADD }[rnd(5)];
+	job->op = (u8[]){ U4_WR_SEND, U4_WR_WRITE, U4_WR_READ, U4_WR_WRITE, U4_WR_FETCH_ADD,
+			  U4_WR_BIND_MW, U4_WR_LOCAL_INV }[rnd(7)];
 	if (job->op == U4_WR_FETCH_ADD)
 		job->len = 8;
+	if (job->op == U4_WR_BIND_MW || job->op == U4_WR_LOCAL_INV)
+		job->len = 0;
 	job->local = take(e, job->len);
 	if (!job->local) {
 		/* Only when nothing is outstanding may memory be used again. */
@@ -619,7 +632,7 @@ static bool post(struct end *e)
 	wqe->wr_id = job->id;
 	wqe->op = job->op;
 	wqe->raddr = 0x100000000ull + job->remote;
-	wqe->rkey = host[1].mr.key;
+	wqe->rkey = job->op == U4_WR_LOCAL_INV ? job->id : host[1].mr.key;
 	wqe->len = job->len;
 	wqe->imm = job->imm;
 	if (rnd(2))
@@ -639,7 +652,7 @@ static bool post(struct end *e)
 	if (job->op == U4_WR_WRITE && job->len <= 512 && rnd(2)) {
 		wqe->flags |= U4_WRF_INLINE;
 		memcpy(wqe->data, host_bytes(0) + job->local, job->len);
-	} else {
+	} else if (job->op < U4_WR_LOCAL_INV) {
 		u32 cut = rnd(3) ? 0 : rnd(job->len);
 
 		wqe->num_sge = 2;
@@ -764,10 +777,12 @@ int main(int argc, char **argv)
 				(ends[i].head == ends[i].tail || !rnd(64));
 		/* The doorbell for what was only pushed so far. */
 		for (i = 0; !busy && i < qps; i++) {
+			u32 before = ends[i].completed;
+
 			u4_sq_lock(ends[i].qp[0]);
 			u4_sq_run(ends[i].qp[0]);
 			u4_sq_unlock(ends[i].qp[0]);
-			busy |= rails[0].head != NULL;
+			busy |= rails[0].head != NULL || ends[i].completed != before;
 		}
 		if (!busy)
 			CHECK(run_timer(), "everything stands still");
