@@ -165,6 +165,9 @@ void u4_qp_modify(struct u4_qp *qp, const struct u4_qp_attr *attr, enum u4_qp_st
 		}
 		break;
 	case U4_QPS_SQD:
+		if (old == U4_QPS_SQD)
+			break;
+		qp->sqd_told = false;
 		qp->sqd_limit = qp->cur_off ? qp->sq_cur + 1 : qp->sq_cur;
 		break;
 	default:

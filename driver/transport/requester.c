@@ -124,10 +124,11 @@ static void u4_req_fail(struct u4_qp *qp, enum u4_status status)
 
 void u4_req_abort(struct u4_qp *qp)
 {
+	/* Of any type: it must not be found receiving from the next peer. */
+	u4_qp_fail(qp);
 	if (qp->sq_una != qp->sq_prod)
-		u4_req_fail(qp, U4_RETRY_EXC_ERR);
-	else
-		u4_qp_fail(qp);
+		u4_req_complete(qp, U4_RETRY_EXC_ERR, 0);
+	u4_req_flush(qp);
 }
 
 static void u4_req_go_back(struct u4_qp *qp)
@@ -398,9 +399,16 @@ static int u4_req_send_ud(struct u4_qp *qp, struct u4_swqe *wqe)
 	return 0;
 }
 
+static bool u4_req_may_send(const struct u4_qp *qp)
+{
+	if (qp->state == U4_QPS_RTS)
+		return qp->sq_cur != qp->sq_prod;
+	return qp->state == U4_QPS_SQD && qp->sq_cur != qp->sqd_limit;
+}
+
 static void u4_req_run_ud(struct u4_qp *qp)
 {
-	while (qp->sq_cur != qp->sq_prod) {
+	while (u4_req_may_send(qp)) {
 		struct u4_swqe *wqe = u4_sq_at(qp, qp->sq_cur);
 		int ret;
 
@@ -444,13 +452,6 @@ static void u4_req_retire(struct u4_qp *qp)
 			return;
 		u4_req_complete(qp, U4_OK, 0);
 	}
-}
-
-static bool u4_req_may_send(const struct u4_qp *qp)
-{
-	if (qp->state == U4_QPS_RTS)
-		return qp->sq_cur != qp->sq_prod;
-	return qp->state == U4_QPS_SQD && qp->sq_cur != qp->sqd_limit;
 }
 
 static void u4_req_run_connected(struct u4_qp *qp)
@@ -508,8 +509,6 @@ static void u4_req_run_connected(struct u4_qp *qp)
 		u4_req_fail(qp, u4_sq_at(qp, qp->sq_cur)->status);
 		return;
 	}
-	if (qp->state == U4_QPS_SQD && qp->sq_una == qp->sqd_limit)
-		u4_qp_event(qp, U4_EV_SQ_DRAINED);
 	if (qp->sq_una != qp->sq_prod && qp->state == U4_QPS_RTS)
 		u4_req_arm(qp);
 }
@@ -535,6 +534,10 @@ void u4_sq_run(struct u4_qp *qp)
 	else
 		u4_req_run_connected(qp);
 	rcu_read_unlock();
+	if (qp->state == U4_QPS_SQD && qp->sq_una == qp->sqd_limit && !qp->sqd_told) {
+		qp->sqd_told = true;
+		u4_qp_event(qp, U4_EV_SQ_DRAINED);
+	}
 }
 
 struct u4_swqe *u4_sq_next(struct u4_qp *qp)
@@ -726,19 +729,20 @@ static bool u4_req_in_window(const struct u4_qp *qp, u32 psn)
 
 /*
  * An acknowledgement or response. With @defer its raw frames are still to come:
- * the inline part is placed now, and u4_req_commit() follows.
+ * the inline part is placed now, and u4_req_commit() follows. False: they are not
+ * wanted, not even if the response should be awaited by the time they come.
  */
-void u4_req_rx(struct u4_qp *qp, const struct u4_seg *seg, bool defer)
+bool u4_req_rx(struct u4_qp *qp, const struct u4_seg *seg, bool defer)
 {
 	if (qp->state != U4_QPS_RTS && qp->state != U4_QPS_SQD)
-		return;
+		return false;
 	if (!u4_req_in_window(qp, seg->psn))
-		return;
+		return false;
 	u4_xp_count(qp->dev, U4_CNT_RX_ACKS, 1);
 	switch (seg->op) {
 	case U4_OP_ACK:
 		if (u4_psn_cmp(seg->psn, qp->max_psn) >= 0)
-			return;
+			return false;
 		u4_req_ack(qp, seg->psn);
 		break;
 	case U4_OP_NAK:
@@ -756,7 +760,7 @@ void u4_req_rx(struct u4_qp *qp, const struct u4_seg *seg, bool defer)
 				break;
 		if (!defer)
 			u4_req_commit(qp, seg, true);
-		return;
+		return true;
 	case U4_OP_ATOMIC_RESP: {
 		__le64 wire;
 		u64 value;
@@ -767,10 +771,11 @@ void u4_req_rx(struct u4_qp *qp, const struct u4_seg *seg, bool defer)
 		if (!u4_req_place(qp, seg, 0, &value, sizeof(value)))
 			break;
 		u4_req_commit(qp, seg, true);
-		return;
+		return true;
 	}
 	}
 	u4_sq_run(qp);
+	return false;
 }
 
 /* ---- timers and life ---- */

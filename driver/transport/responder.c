@@ -28,6 +28,9 @@ static void u4_rsp_refuse(struct u4_qp *qp, enum u4_nak code)
 			u4_qp_event(qp, U4_EV_QP_ACCESS_ERR);
 			u4_qp_fail(qp);
 		}
+		/* Its own receive is at fault. */
+		if (code == U4_NAK_OP)
+			u4_qp_fail(qp);
 		return;
 	}
 	qp->nak_due = U4_OP_NAK;
@@ -494,7 +497,8 @@ static void u4_rsp_duplicate(struct u4_qp *qp, const struct u4_seg *seg)
 		break;
 	}
 	qp->ack_due = true;
-	if (qp->nak_due)
+	/* Refused just now; a NAK for what is expected keeps its number. */
+	if (qp->nak_due == U4_OP_NAK && qp->nak_code != U4_NAK_SEQ)
 		qp->nak_psn = seg->psn;
 }
 
@@ -554,6 +558,8 @@ bool u4_rsp_rx(struct u4_qp *qp, const struct u4_seg *seg)
 			qp->in_msg = false;
 			qp->e_psn = seg->psn;
 		}
+		if (!seg->msg_off)
+			qp->in_msg = false;
 		if (!qp->in_msg && seg->msg_off) {
 			qp->e_psn = u4_psn_add(seg->psn, 1);
 			return false;
@@ -570,8 +576,10 @@ bool u4_rsp_rx(struct u4_qp *qp, const struct u4_seg *seg)
 		u4_rsp_refuse(qp, U4_NAK_INVALID);
 		return false;
 	}
-	if (qp->state == U4_QPS_RTR && !qp->in_msg)
+	if (qp->state == U4_QPS_RTR && !qp->established) {
+		qp->established = true;
 		u4_qp_event(qp, U4_EV_COMM_EST);
+	}
 
 	switch (seg->op) {
 	case U4_OP_SEND:
@@ -623,7 +631,8 @@ static void u4_rsp_complete(struct u4_qp *qp, const struct u4_seg *seg)
 		.write = seg->op == U4_OP_WRITE,
 	};
 
-	if (seg->op == U4_OP_WRITE && !(seg->flags & U4_XP_IMM))
+	/* The receive may have been flushed since, by a reset to the same PSN. */
+	if ((seg->op == U4_OP_WRITE && !(seg->flags & U4_XP_IMM)) || !qp->have_rwqe)
 		return;
 	qp->have_rwqe = false;
 	qp->dev->ops->recv_done(qp, &recv);
@@ -702,6 +711,7 @@ void u4_rsp_reset(struct u4_qp *qp)
 	qp->nak_due = 0;
 	qp->in_msg = false;
 	qp->have_rwqe = false;
+	qp->established = false;
 	qp->bad_keys = 0;
 	qp->rsp_head = 0;
 	qp->rsp_tail = 0;

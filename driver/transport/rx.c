@@ -19,6 +19,7 @@ enum u4_rx_side { U4_RX_NONE, U4_RX_REQUEST, U4_RX_RESPONSE, U4_RX_DATAGRAM };
  * @acks: QPs that owe something to the peer, until the batch ends
  * @serial: of the QP of the run
  * @qpn: its number
+ * @ud_run: datagrams: u4_qp.ud_run when it came; a later one took its receive if it moved
  * @side: who takes the raw frames, U4_RX_NONE: nobody
  * @broken: a raw frame did not have the length announced
  * @error: what u4_rsp_place() said
@@ -28,6 +29,7 @@ struct u4_rx_state {
 	struct u4_qp	*acks;
 	u64		serial;
 	u32		qpn;
+	u32		ud_run;
 	u8		side;
 	bool		broken;
 	int		error;
@@ -103,20 +105,19 @@ static bool u4_rx_response(struct u4_qp *qp, const struct u4_seg *seg)
 	bool taken = false;
 
 	u4_sq_lock(qp);
-	if (!qp->dead && seg->sqpn == qp->attr.dest_qpn) {
-		u4_req_rx(qp, seg, seg->nraw);
-		taken = true;
-	}
+	if (!qp->dead && seg->sqpn == qp->attr.dest_qpn)
+		taken = u4_req_rx(qp, seg, seg->nraw);
 	u4_sq_unlock(qp);
 	return taken;
 }
 
-static bool u4_rx_datagram(struct u4_qp *qp, const struct u4_seg *seg)
+static bool u4_rx_datagram(struct u4_qp *qp, const struct u4_seg *seg, u32 *ud_run)
 {
 	bool taken;
 
 	spin_lock_bh(&qp->rq_lock);
 	taken = !qp->dead && u4_ud_rx(qp, seg);
+	*ud_run = qp->ud_run;
 	if (taken && !seg->nraw)
 		u4_ud_commit(qp, seg, true);
 	spin_unlock_bh(&qp->rq_lock);
@@ -159,7 +160,7 @@ void u4_xp_rx_header(struct u4_peer *peer, struct u4_rail *rail, struct u4_run *
 			goto unlock;
 		break;
 	case U4_RX_DATAGRAM:
-		if (!u4_rx_datagram(qp, &seg))
+		if (!u4_rx_datagram(qp, &seg, &st->ud_run))
 			goto unlock;
 		break;
 	}
@@ -219,6 +220,7 @@ void u4_xp_rx_raw(struct u4_peer *peer, struct u4_rail *rail, struct u4_run *run
 	spin_lock_bh(&qp->rq_lock);
 	if (qp->dead || qp->state == U4_QPS_ERR || qp->state < U4_QPS_RTR ||
 	    (st->side == U4_RX_REQUEST && qp->e_psn != seg->psn) ||
+	    (st->side == U4_RX_DATAGRAM && qp->ud_run != st->ud_run) ||
 	    (seg->op != U4_OP_WRITE && !qp->have_rwqe))
 		st->side = U4_RX_NONE;
 	else if (!st->error)
@@ -251,7 +253,7 @@ void u4_xp_rx_confirm(struct u4_peer *peer, struct u4_rail *rail, struct u4_run 
 	if (!qp->dead && st->side == U4_RX_REQUEST) {
 		u4_rsp_commit(qp, &st->seg, ok, st->error);
 		u4_rx_defer(rail, qp);
-	} else if (!qp->dead && ok) {
+	} else if (!qp->dead && ok && qp->ud_run == st->ud_run) {
 		u4_ud_commit(qp, &st->seg, !st->error);
 	}
 	spin_unlock_bh(&qp->rq_lock);

@@ -528,6 +528,7 @@ struct u4_qp {
 	u32			next_psn;	/* PSN of the next segment sent */
 	u32			max_psn;	/* highest ever sent, plus one */
 	u32			sqd_limit;	/* SQD: where sending stops */
+	bool			sqd_told;	/* SQD: that it is drained */
 	u32			rd_out;		/* READs and atomics outstanding */
 	unsigned long		progress;	/* jiffies of the last acknowledgement */
 	unsigned long		probe_after;	/* jiffies without progress until a probe */
@@ -555,6 +556,8 @@ struct u4_qp {
 	u32			msg_len;
 	u32			msg_off;	/* next byte expected */
 	u32			bad_keys;
+	u32			ud_run;		/* counts datagrams taken */
+	bool			established;	/* COMM_EST was told */
 	struct u4_rwqe		rwqe;
 	struct u4_rsp		rsp[U4_MAX_RD_ATOMIC];	/* in PSN order */
 	u32			rsp_head;
