@@ -76,6 +76,7 @@ class App:
         self.ready = asyncio.Event()
         self.hub: Hub | None = None
         self.service: BusService
+        self._psk: bytes | None = None
 
     async def run(self) -> None:
         """Until told to stop. Links stay as they are, before and after."""
@@ -86,6 +87,8 @@ class App:
         store.open()
         key = store.key()
         state = State(fingerprint(noise.public_key(key)), settings.settings(), {}, store.load())
+        self._psk = store.cluster_key()
+        self._check_secret(settings)
         hub = self.hub = Hub(
             state,
             key,
@@ -94,6 +97,7 @@ class App:
             self._adapters.networks,
             self._adapters.rdma,
             store,
+            self._psk,
         )
         service = self.service = BusService(hub, noise.public_key(key), self.reload)
         hub.changed = lambda now: self._changed(now, service)
@@ -140,6 +144,7 @@ class App:
         self._notifier.reloading(time.monotonic_ns() // 1000)
         try:
             settings = config.load(self._options.config)
+            self._check_secret(settings)
         except ConfigInvalid as error:
             note(MessageId.CONFIG_INVALID, f"{error}; the old configuration stays")
             raise
@@ -148,6 +153,13 @@ class App:
         log.setLevel(settings.log.level.upper())
         if self.hub is not None:
             self.hub.post(SettingsChanged(settings.settings()))
+
+    def _check_secret(self, settings: config.Config) -> None:
+        if settings.pairing.policy == "cluster" and self._psk is None:
+            raise ConfigInvalid(
+                'policy = "cluster" without a secret',
+                "put one into /etc/credstore/usb4rdma.cluster and restart usb4rdmad",
+            )
 
     async def _watchdog(self, hub: Hub) -> None:
         """A sign of life, and only if the hub still takes events."""

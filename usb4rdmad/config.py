@@ -30,7 +30,7 @@ class PairingSection(BaseModel):
     """[pairing]"""
 
     model_config = _STRICT
-    policy: Literal["confirm", "tofu", "off"] = "confirm"
+    policy: Literal["confirm", "tofu", "cluster", "off"] = "confirm"
 
 
 class NetworkSection(BaseModel):

@@ -17,9 +17,9 @@ from .errors import DriverError, HandshakeInvalid, NetworkError, Usb4RdmaError
 from .events import Event
 from .log import MessageId, log, note
 from .machine import step
-from .model import KernelLink, State
+from .model import KernelLink, Policy, State
 from .pairing.compare import Comparison
-from .pairing.session import End, Invalid, Notice, Output, Session, Stalled, Up
+from .pairing.session import End, Invalid, Mismatch, Notice, Output, Session, Stalled, Up
 from .ports import Driver, Networks, PeerStore, Rdma
 
 EARLY_FRAMES = 8
@@ -43,7 +43,9 @@ class Hub:
         networks: Networks,
         rdma: Rdma,
         store: PeerStore,
+        psk: bytes | None = None,
     ) -> None:
+        self._psk = psk
         self.state = state
         self.driver = driver
         self.rdma = rdma
@@ -199,6 +201,7 @@ class Hub:
             self._hostname,
             End(kernel.local_host_id, kernel.local_epoch, kernel.local_uuid),
             End(kernel.host_id, kernel.epoch, kernel.peer_uuid),
+            psk=self._psk if self.state.settings.policy is Policy.CLUSTER else None,
         )
         self._sessions[kernel.name] = (kernel.instance, session)
         self._output(kernel.name, kernel.instance, session, session.start(time.monotonic()))
@@ -336,9 +339,11 @@ class Hub:
 def _event(name: str, instance: int, notice: Notice) -> Event:
     match notice:
         case Up():
-            return events.SessionUp(name, instance, notice.public_key, notice.name)
+            return events.SessionUp(name, instance, notice.public_key, notice.name, notice.cluster)
         case Stalled():
             return events.SessionStalled(name, instance)
+        case Mismatch():
+            return events.SessionMismatch(name, instance)
         case Invalid():
             return events.SessionInvalid(name, instance)
         case bytes():

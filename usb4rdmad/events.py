@@ -30,6 +30,7 @@ class SessionUp:
     instance: int
     public_key: bytes
     name: str
+    cluster: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,14 @@ class SessionStalled:
 @dataclass(frozen=True, slots=True)
 class SessionInvalid:
     """The peer's daemon sent what no honest one sends; the session keeps trying."""
+
+    link: str
+    instance: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionMismatch:
+    """One side has a cluster secret and the other has none; the session keeps trying."""
 
     link: str
     instance: int
@@ -194,6 +203,7 @@ Event = (
     | SessionUp
     | SessionStalled
     | SessionInvalid
+    | SessionMismatch
     | MessageReceived
     | AuthorizeDone
     | NetworkSurveyed

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from . import agreement, comparison, events, messages
+from . import admission, agreement, comparison, events, messages
 from .errors import BadState, MessageInvalid, NoSuchLink, NoSuchPeer
 from .model import (
     KernelLink,
@@ -18,14 +18,12 @@ from .model import (
     Link,
     LinkState,
     Peer,
+    Policy,
     Reason,
-    Setup,
     State,
     Trust,
-    fingerprint,
 )
 from .orders import (
-    Authorize,
     CompareInput,
     Deauthorize,
     ForgetPeer,
@@ -35,12 +33,19 @@ from .orders import (
     StartTimer,
     StopTimer,
 )
-from .policy import Verdict, decide, may_adopt
+from .policy import may_adopt
 from .step import TIMERS, Step
 
 RETRY_MAX = 60.0
 EALREADY, ESTALE = 114, 116
 LABEL_MAX = 64
+_BY_POLICY = (
+    Reason.UNKNOWN_PEER,
+    Reason.POLICY_OFF,
+    Reason.KEY_CHANGED,
+    Reason.CLUSTER_SECRET,
+)
+"""Reasons that another policy may do away with."""
 
 
 def step(state: State, event: events.Event, now: int) -> tuple[State, list[Order]]:
@@ -69,12 +74,9 @@ def _link(work: Step, link: Link, event: events.Event) -> None:
         case events.KernelGone():
             _gone(work, link)
         case events.SessionUp():
-            _session_up(work, link, event)
-        case events.SessionStalled() | events.SessionInvalid():
-            if link.state is LinkState.HANDSHAKING and event.instance == link.kernel.instance:
-                stalled = isinstance(event, events.SessionStalled)
-                reason = Reason.PEER_SILENT if stalled else Reason.PEER_INVALID
-                work.move(link, LinkState.HANDSHAKING, reason)
+            admission.session_up(work, link, event)
+        case events.SessionStalled() | events.SessionInvalid() | events.SessionMismatch():
+            _session_trouble(work, link, event)
         case events.MessageReceived():
             if link.secured:
                 _message(work, link, event.body)
@@ -96,6 +98,24 @@ def _link(work: Step, link: Link, event: events.Event) -> None:
             _admin(work, link, event)
 
 
+def _session_trouble(
+    work: Step,
+    link: Link,
+    event: events.SessionStalled | events.SessionInvalid | events.SessionMismatch,
+) -> None:
+    if link.state is not LinkState.HANDSHAKING or event.instance != link.kernel.instance:
+        return
+    if isinstance(event, events.SessionMismatch):
+        reason = Reason.CLUSTER_SECRET
+    elif isinstance(event, events.SessionInvalid):
+        reason = Reason.PEER_INVALID
+    elif link.reason is Reason.CLUSTER_SECRET:
+        return
+    else:
+        reason = Reason.PEER_SILENT
+    work.move(link, LinkState.HANDSHAKING, reason)
+
+
 def _kernel(work: Step, kernel: KernelLink) -> None:
     link = work.links.get(kernel.name)
     first = link is None
@@ -110,23 +130,16 @@ def _kernel(work: Step, kernel: KernelLink) -> None:
     elif not kernel.ready:
         if not fresh and link.state is LinkState.DISCOVERED:
             return
-        link = _clear(work, link)
+        link = admission.clear(work, link)
         work.move(link, LinkState.DISCOVERED, Reason.KERNEL_HANDSHAKE)
     elif fresh or link.state in (LinkState.DISCOVERED, LinkState.INCOMPATIBLE):
-        _instance(work, _clear(work, link) if not first else link, first)
+        _instance(work, admission.clear(work, link) if not first else link, first)
     elif kernel.authorized and not link.authorized:
         work.order(Deauthorize(link.name))
     elif not kernel.authorized and link.authorized and link.state is not LinkState.AUTHORIZING:
         work.move(link, LinkState.WAITING_APPROVAL, Reason.DEAUTHORIZED)
     elif link.authorized:
         _refresh(work, link)
-
-
-def _clear(work: Step, link: Link) -> Link:
-    """Forget what belonged to the old instance."""
-    link = work.end_session(link)
-    link = replace(link, identity=b"", failures=0, setup=Setup())
-    return work.put(link)
 
 
 def _refresh(work: Step, link: Link) -> None:
@@ -170,70 +183,6 @@ def _seen(work: Step, link: Link) -> None:
     peer = work.peers.get(link.identity)
     if peer is not None and link.secured:
         work.save(replace(peer, last_seen=work.now))
-
-
-def _session_up(work: Step, link: Link, event: events.SessionUp) -> None:
-    if event.instance != link.kernel.instance:
-        return
-    identity = fingerprint(event.public_key)
-    if link.authorized and identity != link.identity:
-        # The link was open as somebody else: close it before anything more.
-        link = work.move(link, LinkState.BLOCKED, Reason.KEY_CHANGED)
-    closed = link.state in (LinkState.BLOCKED, LinkState.WAITING_APPROVAL)
-    kept = closed and link.reason in (Reason.DEAUTHORIZED, Reason.KEY_CHANGED)
-    link = work.put(
-        replace(
-            link,
-            identity=identity,
-            public_key=event.public_key,
-            peer_name=event.name,
-            secured=True,
-        )
-    )
-    if kept:
-        return
-    if link.authorized:
-        verdict, reason = decide(
-            work.settings.policy, work.peers, work.identity, identity, event.name
-        )
-        if verdict is Verdict.PIN:
-            comparison.pin(work, link, Trust.TOFU, 0)
-        elif verdict is not Verdict.ADMIT:
-            _judge(work, link)
-            return
-        work.send(link, messages.Admitted())
-        agreement.survey(work, link)
-        return
-    _judge(work, link)
-
-
-def _judge(work: Step, link: Link) -> None:
-    """The peer proved its key: apply the policy."""
-    verdict, reason = decide(
-        work.settings.policy, work.peers, work.identity, link.identity, link.peer_name
-    )
-    if verdict is Verdict.PIN:
-        if reason is Reason.KEY_CHANGED:
-            work.report("key-changed", link)
-        comparison.pin(work, link, Trust.TOFU, 0)
-    if verdict in (Verdict.ADMIT, Verdict.PIN):
-        _admit(work, link)
-    elif verdict is Verdict.ASK:
-        work.move(link, LinkState.WAITING_APPROVAL, reason)
-    else:
-        work.send(link, messages.Refused())
-        if reason is Reason.KEY_CHANGED:
-            work.report("key-changed", link)
-        work.move(link, LinkState.BLOCKED, reason)
-
-
-def _admit(work: Step, link: Link) -> None:
-    peer = work.peers.get(link.identity)
-    if peer is not None and link.peer_name and peer.name != link.peer_name:
-        work.save(replace(peer, name=link.peer_name))
-    link = work.move(link, LinkState.AUTHORIZING)
-    work.order(Authorize(link.kernel, link.identity))
-    work.send(link, messages.Admitted())
 
 
 def _authorize_done(work: Step, link: Link, event: events.AuthorizeDone) -> None:
@@ -283,7 +232,7 @@ def _message(work: Step, link: Link, body: bytes) -> None:
                 return
             link = comparison.confirmed_there(work, link)
             if link.state is LinkState.PAIRING and comparison.is_complete(link):
-                _admit(work, link)
+                admission.admit(work, link)
         case messages.Reject():
             comparison.ended(work, link, Reason.PAIRING_REJECTED, tell=False)
         case messages.Refused():
@@ -299,7 +248,7 @@ def _timer(work: Step, link: Link, purpose: str) -> None:
     elif purpose == "port" and link.authorized and link.kernel.ibdev:
         work.order(ReadPort(link.name, link.kernel.ibdev))
     elif purpose == "retry" and link.state is LinkState.FAILED and link.secured:
-        _judge(work, link)
+        admission.judge(work, link)
     elif purpose == "pairing":
         comparison.ended(work, link, Reason.PAIRING_TIMEOUT, tell=True)
     elif purpose == "confirm":
@@ -322,20 +271,17 @@ def _admin(work: Step, link: Link, event: events.Event) -> None:
             if link.identity == work.identity:
                 raise BadState(f"{link.kernel.place} leads to a host with our own key")
             comparison.pin(work, link, Trust.MANUAL, event.uid)
-            _admit(work, link)
+            admission.admit(work, link)
         case events.AdminDeauthorize():
             work.move(link, LinkState.WAITING_APPROVAL, Reason.DEAUTHORIZED)
         case events.AdminReset():
-            link = _clear(work, link)
-            if link.kernel.ready:
-                work.move(link, LinkState.HANDSHAKING)
-                work.order(StartSession(link.kernel))
+            admission.restart(work, link)
         case events.AdminPair():
             comparison.requested_here(work, link, event.uid)
         case events.AdminConfirm():
             link = comparison.confirmed_here(work, link, event.uid)
             if comparison.is_complete(link):
-                _admit(work, link)
+                admission.admit(work, link)
         case events.AdminReject():
             if link.state is not LinkState.PAIRING:
                 raise BadState(f"{link.kernel.place} is not being paired")
@@ -371,10 +317,13 @@ def _report_forgotten(work: Step, peer: Peer) -> None:
 
 def _settings(work: Step, event: events.SettingsChanged) -> None:
     old, work.settings = work.settings, event.settings
+    other_handshake = (old.policy is Policy.CLUSTER) != (work.settings.policy is Policy.CLUSTER)
     for link in list(work.links.values()):
-        if link.state in (LinkState.WAITING_APPROVAL, LinkState.BLOCKED) and link.secured:
-            if link.reason in (Reason.UNKNOWN_PEER, Reason.POLICY_OFF, Reason.KEY_CHANGED):
-                _judge(work, link)
+        if other_handshake and link.kernel.ready and not link.authorized:
+            admission.restart(work, link)
+        elif link.state in (LinkState.WAITING_APPROVAL, LinkState.BLOCKED) and link.secured:
+            if link.reason in _BY_POLICY:
+                admission.judge(work, link)
         elif link.authorized and old != event.settings and link.secured:
             work.send(link, messages.Renew())
             agreement.agree_again(work, link)

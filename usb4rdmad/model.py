@@ -70,6 +70,7 @@ class Reason(StrEnum):
     PROTOCOL_VERSION = "protocol-version"
     PEER_SILENT = "peer-silent"
     PEER_INVALID = "peer-invalid"
+    CLUSTER_SECRET = "cluster-secret"
     UNKNOWN_PEER = "unknown-peer"
     POLICY_OFF = "policy-off"
     PEER_BLOCKED = "peer-blocked"
@@ -95,6 +96,7 @@ class Policy(StrEnum):
 
     CONFIRM = "confirm"
     TOFU = "tofu"
+    CLUSTER = "cluster"
     OFF = "off"
 
 
@@ -104,6 +106,7 @@ class Trust(StrEnum):
     CONFIRMED = "confirmed"
     MANUAL = "manual"
     TOFU = "tofu"
+    CLUSTER = "cluster"
     BLOCKED = "blocked"
 
 
@@ -258,6 +261,8 @@ class Link:
     peer_name: str = ""
     secured: bool = False
     """The peer has proved its key in this instance."""
+    cluster: bool = False
+    """And that it holds the cluster secret."""
     setup: Setup = Setup()
     port: Port = Port()
     pairing: Pairing | None = None

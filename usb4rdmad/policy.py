@@ -14,7 +14,7 @@ class Verdict(Enum):
 
     ADMIT = "admit"
     PIN = "pin"
-    """Admit, and remember the key as trusted on first use."""
+    """Admit, and remember the key."""
     ASK = "ask"
     REFUSE = "refuse"
 
@@ -25,6 +25,7 @@ def decide(
     own: Identity,
     identity: Identity,
     name: str,
+    cluster: bool = False,
 ) -> tuple[Verdict, Reason]:
     """Decide about a peer that proved to hold the key of `identity`.
 
@@ -32,8 +33,9 @@ def decide(
     stranger that gives the name of a host we know is shut out: either that host
     lost its key or somebody plays it, and only a person can tell which (forget
     the old key, then pair again). Not so under tofu, which lets any other name
-    in anyhow: there it is admitted as the new host it is, with the reason set
-    so that it is reported loudly.
+    in anyhow, and under cluster, where it proved the secret (`cluster`): there
+    it is admitted as the new host it is, with the reason set so that it is
+    reported loudly.
     """
     if identity == own:
         return Verdict.REFUSE, Reason.SELF
@@ -44,8 +46,10 @@ def decide(
         return Verdict.ADMIT, Reason.NONE
     if policy is Policy.OFF:
         return Verdict.REFUSE, Reason.POLICY_OFF
+    if policy is Policy.CLUSTER and not cluster:
+        return Verdict.REFUSE, Reason.CLUSTER_SECRET
     impostor = bool(name) and any(p.name == name for p in peers.values())
-    if policy is Policy.TOFU:
+    if policy in (Policy.TOFU, Policy.CLUSTER):
         return Verdict.PIN, Reason.KEY_CHANGED if impostor else Reason.NONE
     if impostor:
         return Verdict.REFUSE, Reason.KEY_CHANGED

@@ -9,6 +9,7 @@ A directory of a later version is refused.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tomllib
@@ -25,6 +26,7 @@ from .pairing import noise
 
 VERSION = 1
 RECORD_MAX = 4096
+SECRET_MIN = 16
 
 Hex32 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -103,6 +105,21 @@ class Store:
         _write(path, private.hex().encode() + b"\n", 0o600)
         _write(self._root / "identity.pub", noise.public_key(private).hex().encode() + b"\n", 0o644)
         return private
+
+    def cluster_key(self) -> bytes | None:
+        """The key that follows from the cluster's secret; None without one."""
+        if self._credentials is None:
+            return None
+        try:
+            secret = (self._credentials / "usb4rdma.cluster").read_bytes().strip()
+        except FileNotFoundError:
+            return None
+        if len(secret) < SECRET_MIN:
+            raise StoreInvalid(
+                f"the credential usb4rdma.cluster has {len(secret)} bytes",
+                f"at least {SECRET_MIN} are needed: openssl rand -hex 32",
+            )
+        return hashlib.sha256(b"usb4rdma cluster 1\0" + secret).digest()
 
     @staticmethod
     def _read_key(path: Path) -> bytes:

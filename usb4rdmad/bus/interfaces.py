@@ -94,7 +94,11 @@ INTERFACES: dict[str, Interface] = {
                 Property("State", "s", 'Best state of any link; "idle" without one.'),
                 Property("DriverVersion", "s", "Version of the kernel module; may be empty."),
                 Property("DriverState", "s", '"loaded" or "missing".'),
-                Property("DefaultPolicy", "s", 'For unknown hosts: "confirm", "tofu" or "off".'),
+                Property(
+                    "DefaultPolicy",
+                    "s",
+                    'For unknown hosts: "confirm", "tofu", "cluster" or "off".',
+                ),
             ),
             (
                 Method(
@@ -189,7 +193,7 @@ INTERFACES: dict[str, Interface] = {
                 Property("PublicKey", "ay", "Its X25519 public key.", "const"),
                 Property("Name", "s", "Host name that it gave last."),
                 Property("Label", "s", "Name given by an administrator.", action="manage"),
-                Property("Trust", "s", '"confirmed", "manual", "tofu" or "blocked".'),
+                Property("Trust", "s", '"confirmed", "manual", "tofu", "cluster" or "blocked".'),
                 Property("Online", "b", "It proved its key on a link that is plugged."),
                 Property("Links", "ao", "Its links."),
                 Property("FirstSeen", "t", "Microseconds, wall clock."),

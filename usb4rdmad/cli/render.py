@@ -30,6 +30,7 @@ _WHY = {
     "protocol-version": "no common protocol version: install the same version on both hosts",
     "peer-silent": "usb4rdmad of the other host does not answer: is it running there?",
     "peer-invalid": "usb4rdmad of the other host answers nonsense",
+    "cluster-secret": "only one of the two hosts has a cluster secret, or theirs differ",
     "unknown-peer": "the host is not known",
     "policy-off": "unknown hosts are not admitted (policy off)",
     "peer-blocked": "the host is blocked",

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Noise_XX_25519_ChaChaPoly_SHA256, exactly that and nothing else.
+"""Noise_XX_25519_ChaChaPoly_SHA256 and its psk3 form, exactly these and nothing else.
 
-Follows the Noise Protocol Framework, revision 34. One handshake object a
+Follows the Noise Protocol Framework, revision 34. A handshake with a pre-shared
+key is psk3: whoever has read the third message knows that its sender has the
+key; the sender knows it of the other side after the first transport message. One handshake object a
 handshake; after its third message both ends have a pair of transport keys and
 the same handshake hash. A message that does not fit raises HandshakeInvalid
 and leaves the object unusable.
@@ -21,6 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from ..errors import HandshakeInvalid
 
 NAME = b"Noise_XX_25519_ChaChaPoly_SHA256"
+NAME_PSK = b"Noise_XXpsk3_25519_ChaChaPoly_SHA256"
 KEY_LEN = 32
 TAG_LEN = 16
 
@@ -44,10 +47,11 @@ def _dh(private: bytes, public: bytes) -> bytes:
         raise HandshakeInvalid("unusable public key") from None
 
 
-def _hkdf(chaining: bytes, material: bytes) -> tuple[bytes, bytes]:
+def _hkdf(chaining: bytes, material: bytes) -> tuple[bytes, bytes, bytes]:
     temp = hmac.digest(chaining, material, "sha256")
     one = hmac.digest(temp, b"\x01", "sha256")
-    return one, hmac.digest(temp, one + b"\x02", "sha256")
+    two = hmac.digest(temp, one + b"\x02", "sha256")
+    return one, two, hmac.digest(temp, two + b"\x03", "sha256")
 
 
 class Cipher:
@@ -86,13 +90,19 @@ class Handshake:
     """One run of XX: -> e, <- e ee s es, -> s se."""
 
     def __init__(
-        self, initiator: bool, static: bytes, prologue: bytes, ephemeral: bytes | None = None
+        self,
+        initiator: bool,
+        static: bytes,
+        prologue: bytes,
+        ephemeral: bytes | None = None,
+        psk: bytes | None = None,
     ) -> None:
         self._initiator = initiator
         self._static = static
         self._ephemeral = ephemeral or generate()
-        self._h = NAME
-        self._ck = NAME
+        self._psk = psk
+        self._h = NAME if psk is None else hashlib.sha256(NAME_PSK).digest()
+        self._ck = self._h
         self._cipher: Cipher | None = None
         self._counter = 0
         self._re = b""
@@ -103,9 +113,21 @@ class Handshake:
         self._h = hashlib.sha256(self._h + data).digest()
 
     def _mix_key(self, material: bytes) -> None:
-        self._ck, key = _hkdf(self._ck, material)
+        self._ck, key, _ = _hkdf(self._ck, material)
         self._cipher = Cipher(key)
         self._counter = 0
+
+    def _mix_ephemeral(self, public: bytes) -> None:
+        self._mix_hash(public)
+        if self._psk is not None:
+            self._mix_key(public)
+
+    def _mix_psk(self) -> None:
+        if self._psk is not None:
+            self._ck, mixed, key = _hkdf(self._ck, self._psk)
+            self._mix_hash(mixed)
+            self._cipher = Cipher(key)
+            self._counter = 0
 
     def _seal(self, plain: bytes) -> bytes:
         sealed = plain
@@ -126,19 +148,19 @@ class Handshake:
     def write1(self, payload: bytes = b"") -> bytes:
         """Initiator: -> e."""
         public = public_key(self._ephemeral)
-        self._mix_hash(public)
+        self._mix_ephemeral(public)
         return public + self._seal(payload)
 
     def read1(self, message: bytes) -> bytes:
         """Responder: the payload of the first message."""
         self._re, rest = _take(message, KEY_LEN)
-        self._mix_hash(self._re)
+        self._mix_ephemeral(self._re)
         return self._open(rest)
 
     def write2(self, payload: bytes = b"") -> bytes:
         """Responder: <- e, ee, s, es."""
         public = public_key(self._ephemeral)
-        self._mix_hash(public)
+        self._mix_ephemeral(public)
         self._mix_key(_dh(self._ephemeral, self._re))
         static = self._seal(public_key(self._static))
         self._mix_key(_dh(self._static, self._re))
@@ -147,7 +169,7 @@ class Handshake:
     def read2(self, message: bytes) -> bytes:
         """Initiator: the payload of the second message; the peer's key is known after."""
         self._re, rest = _take(message, KEY_LEN)
-        self._mix_hash(self._re)
+        self._mix_ephemeral(self._re)
         self._mix_key(_dh(self._ephemeral, self._re))
         static, rest = _take(rest, KEY_LEN + TAG_LEN)
         self._rs = self._open(static)
@@ -158,6 +180,7 @@ class Handshake:
         """Initiator: -> s, se."""
         static = self._seal(public_key(self._static))
         self._mix_key(_dh(self._static, self._re))
+        self._mix_psk()
         return static + self._seal(payload)
 
     def read3(self, message: bytes) -> bytes:
@@ -165,11 +188,12 @@ class Handshake:
         static, rest = _take(message, KEY_LEN + TAG_LEN)
         self._rs = self._open(static)
         self._mix_key(_dh(self._ephemeral, self._rs))
+        self._mix_psk()
         return self._open(rest)
 
     def split(self) -> Keys:
         """The keys, after the third message."""
-        one, two = _hkdf(self._ck, b"")
+        one, two, _ = _hkdf(self._ck, b"")
         if not self._initiator:
             one, two = two, one
         return Keys(Cipher(one), Cipher(two), self._rs, self._h)

@@ -8,6 +8,11 @@ channel back. A new handshake never disturbs the standing channel until it is
 complete, so an unauthenticated frame cannot tear one down. Transport frames
 carry a counter of 4 bytes that only grows; a replayed or reordered one is
 dropped. Time is given by the caller as seconds of a monotonic clock.
+
+With a cluster secret the handshake is psk3 and has kinds of its own, so that two
+ends of which one has none tell each other apart and never fall back. The end
+that sends the third message takes the other as proved only after a first
+transport message, which the other sends for this.
 """
 
 from __future__ import annotations
@@ -22,6 +27,9 @@ from .noise import Handshake, Keys
 
 FRAME_MAX = 192
 START, ONE, TWO, THREE, DATA = 0x01, 0x02, 0x03, 0x04, 0x10
+PSK = 3
+"""Added to ONE, TWO and THREE of a handshake with a cluster secret."""
+PROOF = b"\0"
 HEADER = 5
 BODY_MAX = FRAME_MAX - HEADER - 4 - 16
 """The longest message that send() takes."""
@@ -55,6 +63,8 @@ class Up:
 
     public_key: bytes
     name: str
+    cluster: bool = False
+    """It holds the cluster secret, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,12 @@ class Invalid:
     """An answer that does not fit."""
 
 
-Notice = Up | Stalled | Invalid | bytes
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """One side has a cluster secret and the other has none."""
+
+
+Notice = Up | Stalled | Invalid | Mismatch | bytes
 """What receive() and tick() find; bytes are a message of the peer's."""
 
 
@@ -99,7 +114,10 @@ class Session:
         local: End,
         remote: End,
         random: Callable[[int], bytes] = os.urandom,
+        psk: bytes | None = None,
     ) -> None:
+        self._psk = psk
+        self._base = PSK if psk is not None else 0
         self._static = static
         self._payload = b"\x01" + name.encode()[:63]
         self._initiator = (local.host_id, local.uuid) < (remote.host_id, remote.uuid)
@@ -107,6 +125,7 @@ class Session:
         self._prologue = _PROLOGUE + ends[0].packed + ends[1].packed
         self._random = random
         self._channel: _Channel | None = None
+        self._unproved: tuple[_Channel, Up] | None = None
         self._pending: tuple[bytes, Handshake] | None = None
         self._delay = RETRY_FIRST
         self._begun = 0.0
@@ -131,14 +150,21 @@ class Session:
         self.deadline = now + self._delay
         self._delay = min(RETRY_MAX, self._delay * 2)
         if not self._initiator:
-            out.frames.append(bytes([START]) + bytes(4))
+            out.frames.append(self._call())
         elif self._allowed(now):
             self._last = now
             sid = self._random(4)
-            handshake = Handshake(True, self._static, self._prologue, self._random(32))
+            handshake = self._handshake()
             self._pending = (sid, handshake)
-            out.frames.append(bytes([ONE]) + sid + handshake.write1())
+            out.frames.append(bytes([ONE + self._base]) + sid + handshake.write1())
         return out
+
+    def _call(self) -> bytes:
+        return bytes([START, self._base]) + bytes(3)
+
+    def _handshake(self) -> Handshake:
+        ephemeral = self._random(32)
+        return Handshake(self._initiator, self._static, self._prologue, ephemeral, self._psk)
 
     def _allowed(self, now: float) -> bool:
         self._tries = [t for t in self._tries if t > now - RATE_WINDOW]
@@ -175,9 +201,13 @@ class Session:
         if not HEADER <= len(frame) <= FRAME_MAX:
             return out
         kind, sid, body = frame[0], frame[1:HEADER], frame[HEADER:]
+        if ONE <= kind <= THREE + PSK:
+            if (kind > THREE) != bool(self._base):
+                return self._mismatched(kind, now)
+            kind -= self._base
         try:
             if kind == START:
-                return self._poked(now)
+                return self._poked(sid[0], now)
             if kind == ONE and not self._initiator:
                 self._answer(sid, body, now, out)
             elif kind in (TWO, THREE) and (kind == TWO) == self._initiator:
@@ -190,7 +220,15 @@ class Session:
                 out.notices.append(Invalid())
         return out
 
-    def _poked(self, now: float) -> Output:
+    def _mismatched(self, kind: int, now: float) -> Output:
+        out = Output(notices=[Mismatch()])
+        if not self._initiator and kind in (ONE, ONE + PSK) and self._allowed(now):
+            out.frames.append(self._call())
+        return out
+
+    def _poked(self, mode: int, now: float) -> Output:
+        if mode != self._base:
+            return Output(notices=[Mismatch()])
         if not self._initiator or (self._pending is not None and now - self._last < RETRY_FIRST):
             return Output()
         self._delay = RETRY_FIRST
@@ -199,10 +237,10 @@ class Session:
     def _answer(self, sid: bytes, body: bytes, now: float, out: Output) -> None:
         if not self._allowed(now):
             return
-        handshake = Handshake(False, self._static, self._prologue, self._random(32))
+        handshake = self._handshake()
         handshake.read1(body)
         self._pending = (sid, handshake)
-        out.frames.append(bytes([TWO]) + sid + handshake.write2(self._payload))
+        out.frames.append(bytes([TWO + self._base]) + sid + handshake.write2(self._payload))
 
     def _finish(self, sid: bytes, body: bytes, out: Output) -> None:
         if self._pending is None or self._pending[0] != sid:
@@ -210,22 +248,36 @@ class Session:
         handshake = self._pending[1]
         if self._initiator:
             payload = handshake.read2(body)
-            out.frames.append(bytes([THREE]) + sid + handshake.write3(self._payload))
+            third = handshake.write3(self._payload)
+            out.frames.append(bytes([THREE + self._base]) + sid + third)
         else:
             payload = handshake.read3(body)
         keys = handshake.split()
         self._pending = None
-        self._channel = _Channel(sid, keys)
+        up = Up(keys.remote_static, _name(payload), self._psk is not None)
+        if self._initiator and self._psk is not None:
+            self._unproved = (_Channel(sid, keys), up)
+            return
+        self._stand(_Channel(sid, keys), up, out)
+        if self._psk is not None:
+            proof = self.send(PROOF)
+            out.frames += [proof] if proof else []
+
+    def _stand(self, channel: _Channel, up: Up, out: Output) -> None:
+        self._channel = channel
+        self._unproved = None
         self.deadline = None
         self._delay = RETRY_FIRST
         self._told_stalled = False
-        out.notices.append(Up(keys.remote_static, _name(payload)))
+        out.notices.append(up)
 
     def _data(self, frame: bytes, sid: bytes, now: float, out: Output) -> None:
-        channel = self._channel
+        channel, up = self._channel, None
+        if self._unproved is not None and self._unproved[0].sid == sid:
+            channel, up = self._unproved
         if channel is None or channel.sid != sid:
             if self._pending is None and self._allowed(now):
-                out.frames += [bytes([START]) + bytes(4)] if not self._initiator else []
+                out.frames += [self._call()] if not self._initiator else []
                 if self._initiator:
                     out.frames += self._begin(now).frames
             return
@@ -235,7 +287,10 @@ class Session:
             return
         body = channel.keys.receive.open(counter, sealed, head)
         channel.received = counter
-        out.notices.append(body)
+        if up is not None:
+            self._stand(channel, up, out)
+        if body != PROOF:
+            out.notices.append(body)
 
 
 def _name(payload: bytes) -> str:

@@ -7,12 +7,13 @@ import asyncio
 import errno
 from collections.abc import Callable
 from ipaddress import ip_interface, ip_network
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from usb4rdmad import events
-from usb4rdmad.errors import DriverError, RateLimited
+from usb4rdmad.errors import ConfigInvalid, DriverError, RateLimited
 from usb4rdmad.model import KernelState, LinkState, Trust
 
 from .fakes import Cable, FakeHost
@@ -462,5 +463,35 @@ def test_a_fault_of_our_own_in_one_event_does_not_end_the_daemon(hosts: Hosts) -
             hub.post(object())  # type: ignore[arg-type]
             Cable(a, b).plug()
             await a.until(LinkState.ACTIVE)
+
+    run(story)
+
+
+def test_cluster_members_need_nobody_and_strangers_get_nowhere(
+    hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        a, b = hosts("nova", policy="cluster"), hosts("mars", policy="cluster")
+        c = hosts("eve", policy="confirm")
+        (tmp_path / "usb4rdma.cluster").write_text("a secret of the rack\n")
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+        async with a.daemon() as ha, b.daemon(), c.daemon():
+            Cable(a, b).plug()
+            Cable(a, c, "link1", 3).plug()
+            await a.until(LinkState.ACTIVE)
+            await b.until(LinkState.ACTIVE)
+            assert {p.trust for p in ha.state.peers.values()} == {Trust.CLUSTER}
+            await a.until(LinkState.HANDSHAKING, "link1", "cluster-secret")
+            await c.until(LinkState.HANDSHAKING, "link1", "cluster-secret")
+
+    run(story)
+
+
+def test_cluster_policy_without_a_secret_does_not_start(hosts: Hosts) -> None:
+    async def story() -> None:
+        a = hosts("nova", policy="cluster")
+        with pytest.raises(ConfigInvalid, match="without a secret"):
+            async with a.daemon():
+                pass
 
     run(story)

@@ -119,6 +119,29 @@ def test_a_blocked_key_is_refused_under_every_policy(policy: Policy) -> None:
     assert not of(orders.Authorize, todo)
 
 
+def test_cluster_admits_who_proved_the_secret_and_nobody_else() -> None:
+    s, todo = play(state(Policy.CLUSTER), SEEN, UP)
+    assert where(s) == (LinkState.BLOCKED, Reason.CLUSTER_SECRET)
+    assert not of(orders.Authorize, todo)
+    s, todo = play(state(Policy.CLUSTER), SEEN, replace(UP, cluster=True))
+    assert of(orders.Authorize, todo) and s.peers[PEER].trust is Trust.CLUSTER
+
+
+def test_a_change_to_cluster_authenticates_who_waits_anew() -> None:
+    s, _ = play(state(Policy.CONFIRM), SEEN, UP)
+    s, todo = play(s, ev.SettingsChanged(Settings(policy=Policy.CLUSTER)))
+    assert where(s)[0] is LinkState.HANDSHAKING and of(orders.StartSession, todo)
+    s, todo = play(s, UP)
+    assert where(s)[0] is LinkState.BLOCKED and not of(orders.Authorize, todo)
+
+
+def test_a_secret_on_one_side_only_is_the_reason_shown() -> None:
+    s, _ = play(state(Policy.CLUSTER), SEEN, ev.SessionMismatch("link0", 1))
+    assert where(s) == (LinkState.HANDSHAKING, Reason.CLUSTER_SECRET)
+    s, _ = play(s, ev.SessionStalled("link0", 1))
+    assert where(s)[1] is Reason.CLUSTER_SECRET
+
+
 @pytest.mark.parametrize("policy", list(Policy))
 def test_our_own_key_is_refused(policy: Policy) -> None:
     s, _ = play(state(policy), SEEN, ev.SessionUp("link0", 1, OWN_KEY, "x"))
@@ -446,7 +469,7 @@ def test_gate_is_open_only_in_authorised_states(
             gate.link = None
             event = ev.KernelGone("link0")
         elif kind == "up":
-            event = ev.SessionUp("link0", gate.instance, value, "mars")
+            event = ev.SessionUp("link0", gate.instance, value, "mars", gate.instance % 2 == 0)
         elif kind == "message":
             event = ev.MessageReceived("link0", value)
         elif kind == "plain":

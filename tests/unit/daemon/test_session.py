@@ -18,9 +18,11 @@ from usb4rdmad.pairing.compare import Comparison
 from usb4rdmad.pairing.session import (
     BODY_MAX,
     FRAME_MAX,
+    PROOF,
     RATE_MAX,
     End,
     Invalid,
+    Mismatch,
     Notice,
     Session,
     Stalled,
@@ -314,3 +316,69 @@ def test_messages_out_of_order_end_the_comparison(initiator: bool, order: list[i
     with pytest.raises(HandshakeInvalid):
         for kind in order:
             side.receive(bytes([kind]) + bytes(32))
+
+
+# The cluster secret
+
+SECRET, OTHER_SECRET = b"s" * 32, b"t" * 32
+
+
+def cluster(one: bytes | None, other: bytes | None) -> tuple[list[Notice], list[Notice]]:
+    a = Session(KEY_A, "nova", A, B, psk=one)
+    b = Session(KEY_B, "mars", B, A, psk=other)
+    return exchange(a, b, a.start(0).frames, b.start(0).frames)
+
+
+@pytest.mark.parametrize("we_start", [True, False])
+def test_our_psk3_and_the_noiseprotocol_librarys_understand_each_other(we_start: bool) -> None:
+    library = pytest.importorskip("noise.connection")
+    ours = noise.Handshake(we_start, KEY_A, b"prologue", psk=SECRET)
+    theirs = library.NoiseConnection.from_name(noise.NAME_PSK)
+    theirs.set_psks(psk=SECRET)
+    theirs.set_prologue(b"prologue")
+    theirs.set_keypair_from_private_bytes(library.Keypair.STATIC, KEY_B)
+    if we_start:
+        theirs.set_as_responder()
+        theirs.start_handshake()
+        assert theirs.read_message(ours.write1(b"1")) == b"1"
+        assert ours.read2(bytes(theirs.write_message(b"2"))) == b"2"
+        assert theirs.read_message(ours.write3(b"3")) == b"3"
+    else:
+        theirs.set_as_initiator()
+        theirs.start_handshake()
+        assert ours.read1(bytes(theirs.write_message(b"1"))) == b"1"
+        assert theirs.read_message(ours.write2(b"2")) == b"2"
+        assert ours.read3(bytes(theirs.write_message(b"3"))) == b"3"
+    assert ours.split().hash == theirs.get_handshake_hash()
+
+
+def test_hosts_with_the_same_secret_prove_it_to_each_other() -> None:
+    told_a, told_b = cluster(SECRET, SECRET)
+    assert Up(noise.public_key(KEY_B), "mars", cluster=True) in told_a
+    assert Up(noise.public_key(KEY_A), "nova", cluster=True) in told_b
+    assert PROOF not in told_a + told_b
+
+
+def test_hosts_with_different_secrets_prove_nothing() -> None:
+    told_a, told_b = cluster(SECRET, OTHER_SECRET)
+    assert not any(isinstance(n, Up) for n in told_a + told_b)
+    assert Invalid() in told_b
+
+
+@pytest.mark.parametrize(("one", "other"), [(SECRET, None), (None, SECRET)])
+def test_a_secret_on_one_side_only_is_noticed_by_both_and_never_dropped(
+    one: bytes | None, other: bytes | None
+) -> None:
+    told_a, told_b = cluster(one, other)
+    assert not any(isinstance(n, Up) for n in told_a + told_b)
+    assert Mismatch() in told_a and Mismatch() in told_b
+
+
+def test_a_responder_without_the_secret_is_not_taken_for_one_that_has_it() -> None:
+    """It can answer the first message, since only the third needs the secret."""
+    a = Session(KEY_A, "nova", A, B, psk=SECRET)
+    evil = Session(KEY_B, "mars", B, A, psk=OTHER_SECRET)
+    (two,) = evil.receive(a.start(0).frames[0], 0).frames
+    out = a.receive(two, 0)
+    assert out.notices == [] and len(out.frames) == 1
+    assert a.send(b"x") is None and a.deadline is not None

@@ -184,6 +184,7 @@ def test_a_library_is_imported_where_it_belongs(library: str, only: set[str]) ->
         "events",
         "orders",
         "machine",
+        "admission",
         "agreement",
         "comparison",
         "policy",

@@ -129,3 +129,14 @@ def test_any_label_survives(tmp_path_factory: pytest.TempPathFactory, label: str
     store = opened(tmp_path_factory.mktemp("store", numbered=True))
     store.save(replace(PEER, label=label))
     assert store.load()[PEER.identity].label == label
+
+
+def test_cluster_secret_comes_from_the_credential_alone(tmp_path: Path) -> None:
+    assert Store(tmp_path).cluster_key() is None
+    assert Store(tmp_path, tmp_path).cluster_key() is None
+    (tmp_path / "usb4rdma.cluster").write_text("correct horse battery\n")
+    key = Store(tmp_path, tmp_path).cluster_key()
+    assert key is not None and len(key) == 32
+    (tmp_path / "usb4rdma.cluster").write_text("short\n")
+    with pytest.raises(StoreInvalid, match="has 5 bytes"):
+        Store(tmp_path, tmp_path).cluster_key()
