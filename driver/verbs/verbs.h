@@ -32,7 +32,7 @@
 #define U4_VENDOR_PART_ID	1
 
 #define U4_MAX_QPS		16384
-#define U4_MAX_CQS		16384
+#define U4_MAX_CQS		32768
 #define U4_MAX_MRS		131072
 #define U4_MAX_PDS		16384
 #define U4_MAX_SRQS		16384
