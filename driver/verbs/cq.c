@@ -102,6 +102,21 @@ void u4_cq_push(struct u4_cq *cq, const struct ib_wc *wc, bool solicited)
 	}
 }
 
+void u4_cq_forget(struct u4_cq *cq, const struct ib_qp *qp)
+{
+	unsigned long flags;
+	u32 from, to;
+
+	if (cq->user)	/* has its own copy, which names the QP by number */
+		return;
+	spin_lock_irqsave(&cq->lock, flags);
+	for (from = to = cq->cons; from != cq->prod; from++)
+		if (cq->wcs[from & cq->mask].qp != qp)
+			cq->wcs[to++ & cq->mask] = cq->wcs[from & cq->mask];
+	cq->prod = to;
+	spin_unlock_irqrestore(&cq->lock, flags);
+}
+
 int u4_poll_cq(struct ib_cq *ib, int num, struct ib_wc *wc)
 {
 	struct u4_cq *cq = to_u4_cq(ib);

@@ -175,6 +175,8 @@ int u4_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
 	}
 	cancel_work_sync(&qp->run_work);
 	u4_qp_destroy(qp->xp);
+	u4_cq_forget(qp->scq, ib);
+	u4_cq_forget(qp->rcq, ib);
 	u4_qp_free_queues(qp);
 	return 0;
 }

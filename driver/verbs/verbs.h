@@ -352,6 +352,8 @@ int u4_poll_cq(struct ib_cq *ib, int num, struct ib_wc *wc);
 int u4_req_notify_cq(struct ib_cq *ib, enum ib_cq_notify_flags flags);
 /* Add a completion; any context with bottom halves off. */
 void u4_cq_push(struct u4_cq *cq, const struct ib_wc *wc, bool solicited);
+/* Drop the completions of a QP that goes away: they point to it and to its owner's memory. */
+void u4_cq_forget(struct u4_cq *cq, const struct ib_qp *qp);
 
 /* mr.c */
 struct ib_mr *u4_get_dma_mr(struct ib_pd *pd, int access);
