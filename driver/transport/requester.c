@@ -212,7 +212,7 @@ static void u4_req_header(const struct u4_qp *qp, const struct u4_swqe *wqe,
 		return;
 	}
 	seg->flags |= U4_XP_LAST;
-	if (wqe->flags & U4_WRF_SOLICITED && !answered)
+	if (wqe->flags & U4_WRF_SOLICITED && wqe->op < U4_WR_READ)
 		seg->flags |= U4_XP_SOLICITED;
 	if (wqe->flags & (U4_WRF_IMM | U4_WRF_INV)) {
 		seg->flags |= wqe->flags & U4_WRF_IMM ? U4_XP_IMM : U4_XP_INV;

@@ -15,6 +15,7 @@
 
 #define U4_FLAGS_MSG	(U4_XP_FIRST | U4_XP_LAST | U4_XP_ACKREQ | U4_XP_SOLICITED | \
 			 U4_XP_IMM | U4_XP_INV | U4_XP_UC)
+#define U4_FLAGS_ONE	(U4_XP_FIRST | U4_XP_LAST | U4_XP_ACKREQ)
 #define U4_24BITS	0xffffffu
 
 /* The lengths of inline part and raw frames must add up in exactly one way. */
@@ -73,13 +74,15 @@ static bool u4_seg_op_fits(const struct u4_seg *seg)
 		return !seg->seg_len && (seg->msg_off < seg->msg_len ||
 					 (!seg->msg_len && !seg->msg_off));
 	case U4_OP_FLUSH:
-		return !(seg->flags & ~(U4_XP_FIRST | U4_XP_LAST | U4_XP_ACKREQ)) &&
-		       !seg->seg_len && !seg->msg_off && seg->raddr + seg->msg_len >= seg->raddr;
+		return !(seg->flags & ~U4_FLAGS_ONE) && !seg->seg_len && !seg->msg_off &&
+		       seg->raddr + seg->msg_len >= seg->raddr;
 	case U4_OP_CMP_SWAP:
 	case U4_OP_FETCH_ADD:
-		return seg->inline_len == 16 && !seg->nraw && seg->msg_len == 8 && !seg->msg_off;
+		return !(seg->flags & ~U4_FLAGS_ONE) && seg->inline_len == 16 && !seg->nraw &&
+		       seg->msg_len == 8 && !seg->msg_off;
 	case U4_OP_ATOMIC_WRITE:
-		return seg->inline_len == 8 && !seg->nraw && seg->msg_len == 8 && !seg->msg_off;
+		return !(seg->flags & ~U4_FLAGS_ONE) && seg->inline_len == 8 && !seg->nraw &&
+		       seg->msg_len == 8 && !seg->msg_off;
 	case U4_OP_READ_RESP:
 		return !(seg->flags & ~(U4_XP_FIRST | U4_XP_LAST)) && u4_seg_piece_fits(seg);
 	case U4_OP_ATOMIC_RESP:

@@ -20,7 +20,8 @@ FIELDS = (
     "op", "flags", "first_raw", "dqpn", "sqpn", "psn", "msg_len", "msg_off", "seg_len",
     "inline_len", "reserved", "raddr", "rkey", "imm",
 )  # fmt: skip
-SEND, WRITE, READ_REQ, CMP_SWAP, READ_RESP, ACK, NAK, UD = 1, 2, 3, 4, 0x10, 0x12, 0x13, 0x20
+SEND, WRITE, READ_REQ, CMP_SWAP, ATOMIC_WRITE = 1, 2, 3, 4, 6
+READ_RESP, ACK, NAK, UD = 0x10, 0x12, 0x13, 0x20
 FIRST, LAST, IMM, INV = 1, 2, 0x10, 0x20
 
 
@@ -122,6 +123,7 @@ def test_a_plain_write_parses(checker: Path) -> None:
         ("immediate data before the last segment", {"flags": FIRST | IMM, "msg_len": 16}, 8, 0),
         ("WRITE that invalidates", {"flags": FIRST | LAST | INV}, 8, 0),
         ("SEND with both immediate and invalidate", {"op": SEND, "flags": 0x33}, 8, 0),
+        ("atomic write that invalidates", {"op": ATOMIC_WRITE, "flags": FIRST | LAST | INV}, 8, 0),
         ("READ request with payload", {"op": READ_REQ}, 8, 0),
         ("READ request that starts behind its end",
          {"op": READ_REQ, "msg_off": 8, "seg_len": 0, "inline_len": 0}, 0, 0),
