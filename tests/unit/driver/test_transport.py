@@ -77,3 +77,9 @@ def test_every_request_completes_in_order_with_its_data_over_a_lossy_cable(
     assert got["lost"] > 0
     # Losses behind which nothing follows are asked about; what is left is lost questions.
     assert got["timeouts"] * 50 < got["lost"] + 50
+
+
+def test_every_type_of_queue_pair_ends_with_its_peer_and_tells_once_that_it_is_drained(
+    simulator: Path,
+) -> None:
+    run(simulator)

@@ -5,6 +5,7 @@
  * completions checked.
  *
  *   transport_sim SEED QPS REQUESTS LOSS(per 10000) RING
+ *   transport_sim				states and events of single queue pairs
  *
  * The rail below is a small model of link/: absolute frame numbers, runs that a
  * later header confirms, room for RING frames.
@@ -735,11 +736,122 @@ static void setup(u32 qps)
 	}
 }
 
+/* ---- single queue pairs ---- */
+
+static u32 edge_events[U4_EV_LAST_WQE + 1];
+static u32 edge_status[16];
+
+static void edge_send_done(struct u4_qp *qp, const struct u4_swqe *wqe, enum u4_status status,
+			   u32 len)
+{
+	(void)qp, (void)wqe, (void)len;
+	edge_status[status]++;
+}
+
+static int edge_recv_next(struct u4_qp *qp, struct u4_rwqe *rwqe)
+{
+	(void)qp, (void)rwqe;
+	return -ENOENT;
+}
+
+static void edge_event(struct u4_qp *qp, enum u4_event event)
+{
+	(void)qp;
+	edge_events[event]++;
+}
+
+static const struct u4_xp_ops edge_ops = {
+	.send_done = edge_send_done,
+	.recv_next = edge_recv_next,
+	.event = edge_event,
+};
+
+static struct u4_qp *edge_qp(enum u4_qp_type type)
+{
+	struct u4_qp_init init = { .type = type, .sq_depth = 8, .max_inline = 64, .pd = host };
+	struct u4_qp_attr attr = { .dest_qpn = 77, .qkey = 1 };
+	struct u4_qp *qp = u4_qp_create(&host[0].dev, &init);
+
+	u4_qp_modify(qp, &attr, U4_QPS_INIT);
+	u4_qp_modify(qp, &attr, U4_QPS_RTR);
+	u4_qp_modify(qp, &attr, U4_QPS_RTS);
+	memset(edge_events, 0, sizeof(edge_events));
+	memset(edge_status, 0, sizeof(edge_status));
+	return qp;
+}
+
+static void edge_post(struct u4_qp *qp)
+{
+	struct u4_swqe *wqe;
+
+	u4_sq_lock(qp);
+	wqe = u4_sq_next(qp);
+	wqe->op = U4_WR_SEND;
+	wqe->flags = U4_WRF_INLINE;
+	wqe->len = 8;
+	u4_sq_push(qp);
+	u4_sq_run(qp);
+	u4_sq_unlock(qp);
+	while (run_work())
+		;
+}
+
+/* The cable takes nothing, so what is posted waits. */
+static void edge_peer_gone(enum u4_qp_type type)
+{
+	struct u4_qp *qp = edge_qp(type);
+
+	ring = 0;
+	edge_post(qp);
+	edge_post(qp);
+	u4_sq_lock(qp);
+	u4_req_abort(qp);
+	u4_sq_unlock(qp);
+	while (run_work())
+		;
+	CHECK(qp->state == U4_QPS_ERR, "type %u: state %u", type, qp->state);
+	CHECK(edge_status[U4_RETRY_EXC_ERR] == 1 && edge_status[U4_WR_FLUSH_ERR] == 1,
+	      "type %u: completions", type);
+	CHECK(edge_events[U4_EV_LAST_WQE] == 1, "type %u: events", type);
+	u4_qp_destroy(qp);
+}
+
+static void edge_drained(enum u4_qp_type type)
+{
+	struct u4_qp *qp = edge_qp(type);
+	struct u4_qp_attr attr = qp->attr;
+
+	ring = 256;
+	u4_qp_modify(qp, &attr, U4_QPS_SQD);
+	edge_post(qp);
+	edge_post(qp);
+	CHECK(edge_events[U4_EV_SQ_DRAINED] == 1, "type %u: told %u times", type,
+	      edge_events[U4_EV_SQ_DRAINED]);
+	CHECK(!rails[0].head, "type %u: sent while drained", type);
+	u4_qp_destroy(qp);
+}
+
+static int edges(void)
+{
+	static const enum u4_qp_type types[] = { U4_QPT_RC, U4_QPT_UC, U4_QPT_UD };
+	u32 i;
+
+	setup(0);
+	host[0].dev.ops = &edge_ops;
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		edge_peer_gone(types[i]);
+		edge_drained(types[i]);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	u32 qps, i, wanted;
 	u64 steps = 0;
 
+	if (argc == 1)
+		return edges();
 	if (argc != 6)
 		return 2;
 	rng = strtoull(argv[1], NULL, 0);
