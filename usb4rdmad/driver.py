@@ -210,7 +210,7 @@ class SysfsDriver:
         number = error.errno or errno.EIO
         hint = {
             errno.EACCES: "the udev rule gives /dev/usb4rdma to the user usb4rdma",
-            errno.EPERM: "usb4rdmad needs CAP_NET_ADMIN",
+            errno.EPERM: "usb4rdmad lacks CAP_NET_ADMIN, or was started before the module",
             errno.EBUSY: "another program has the device open",
         }.get(number, "")
         return DriverError(f"{what}: {os.strerror(number)}", number, hint)
