@@ -52,7 +52,18 @@ fi
 def source_files() -> list[Path]:
     """The files that go into the packages: what git tracks or would track, never build products."""
     listed = subprocess.run(
-        ["git", "-C", str(TOP), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *SOURCES],
+        [
+            "git",
+            "-C",
+            str(TOP),
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "--",
+            *SOURCES,
+        ],
         check=True,
         stdout=subprocess.PIPE,
     ).stdout

@@ -40,6 +40,11 @@ class Step:
     seconds: float = 0.0
     good: bool = False
 
+    @property
+    def verdict(self) -> str:
+        """One word."""
+        return "ok" if self.good else "FAIL"
+
 
 @dataclass
 class Report:
@@ -66,7 +71,7 @@ class Report:
     def text(self) -> str:
         """The table for people."""
         lines = [
-            f"{'ok  ' if step.good else 'FAIL'} {step.title:<44} {step.seconds:7.1f} s  {step.result}"
+            f"{step.verdict:<4} {step.title:<48} {step.seconds:6.1f} s  {step.result}"
             for step in self.steps
         ]
         return "\n".join(lines)
@@ -101,10 +106,15 @@ def look_around(report: Report, lab: Lab) -> None:
         step.result = f"{tree.count('/org/usb4rdma1/')} objects"
     with report.step("ibv_devinfo") as step:
         for host in (a, b):
-            shown = show(host, f"ibv_devinfo -v -d {scenario.DEVICE} | grep -E 'hca_id|state|link_layer|mtu|GID'")
+            shown = show(
+                host,
+                f"ibv_devinfo -v -d {scenario.DEVICE} | grep -E 'hca_id|state|link_layer|mtu|GID'",
+            )
             assert "PORT_ACTIVE" in shown
             assert re.search(r"link_layer:\s+Ethernet", shown)
-        step.result = "PORT_ACTIVE, Ethernet, GIDs: " + ", ".join(sorted(scenario.gids(a).values())[-1:])
+        step.result = "PORT_ACTIVE, Ethernet, GIDs: " + ", ".join(
+            sorted(scenario.gids(a).values())[-1:]
+        )
 
 
 def perftest(report: Report, lab: Lab, command: str, extra: str) -> None:
@@ -187,8 +197,9 @@ def finish(report: Report, lab: Lab | None, *, keep: bool) -> None:
     if lab is None:
         return
     if keep:
-        print(f"\nThe hosts are up. For example:\n  tests/lab/lab run --name {NAME} a -- usb4rdmactl status")
-        print(f"  tests/lab/lab shell --name {NAME} a\n  tests/lab/lab down --name {NAME}")
+        print("\nThe hosts are up. For example:")
+        for verb, rest in (("run", " a -- usb4rdmactl status"), ("shell", " a"), ("down", "")):
+            print(f"  tests/lab/lab {verb} --name {NAME}{rest}")
     else:
         lab.down()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ import scenario
 from lab.api import Lab
 from lab.errors import LabError
 from lab.progress import say
-
 
 LOGS = Path(__file__).resolve().parents[2] / "build/test-logs"
 REPORT = pytest.StashKey[dict[str, pytest.TestReport]]()
@@ -95,7 +94,9 @@ def lab_options() -> dict[str, Any]:
 
 
 @pytest.fixture
-def lab(request: pytest.FixtureRequest, keeper: Keeper, lab_options: dict[str, Any]) -> Iterator[Lab]:
+def lab(
+    request: pytest.FixtureRequest, keeper: Keeper, lab_options: dict[str, Any]
+) -> Iterator[Lab]:
     """Two hosts with the driver loaded and the link active. After the test no kernel may have
     complained and no DMA may have gone astray, whatever else the test was about."""
     lab = keeper.want(lab_options)
@@ -118,8 +119,10 @@ def lab(request: pytest.FixtureRequest, keeper: Keeper, lab_options: dict[str, A
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let the fixtures know how the test went."""
     report = yield
-    item.stash.setdefault(REPORT, {})[report.when] = report
+    item.stash.setdefault(REPORT, {})[report.when or ""] = report
     return report

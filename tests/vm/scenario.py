@@ -149,7 +149,12 @@ def control_address(lab: Lab, host: Host) -> str:
 
 @contextmanager
 def perftest(
-    lab: Lab, command: str, extra: str = "", *, timeout_exponent: int = PATIENT, seconds: float = 180.0
+    lab: Lab,
+    command: str,
+    extra: str = "",
+    *,
+    timeout_exponent: int = PATIENT,
+    seconds: float = 180.0,
 ) -> Iterator[tuple[Process, Process]]:
     """A running perftest: (client on b, server on a)."""
     a, b = lab["a"], lab["b"]
@@ -186,7 +191,8 @@ def integrity(
     words = f"python3 {program(a, 'integrity.py')} {common} --gid {gid_of(a)}"
     with a.start(words, timeout=seconds + 30) as server:
         server.wait_for("listening", 60.0)
-        words = f"python3 {program(b, 'integrity.py')} {common} --gid {gid_of(b)} {control_address(lab, a)}"
+        words = f"python3 {program(b, 'integrity.py')} {common} --gid {gid_of(b)}"
+        words += f" {control_address(lab, a)}"
         with b.start(words, timeout=seconds + 30) as client:
             yield client, server
 

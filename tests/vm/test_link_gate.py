@@ -6,9 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from lab.api import Host, Lab
-
 import scenario
+from lab.api import Host, Lab
 from scenario import CABLE
 
 pytestmark = pytest.mark.timeout(300)

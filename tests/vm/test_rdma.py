@@ -6,9 +6,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from lab.api import Lab
-
 import scenario
+from lab.api import Lab
 from scenario import DEVICE, NETDEV
 
 pytestmark = pytest.mark.timeout(600)

@@ -6,9 +6,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from lab.api import Host, Lab, Process
-
 import scenario
+from lab.api import Host, Lab, Process
 from scenario import CABLE, DEVICE, NETDEV
 
 pytestmark = pytest.mark.timeout(600)
@@ -36,9 +35,10 @@ def works_again(lab: Lab) -> None:
 
 
 def test_unplugged_programs_end_with_an_error_and_work_again_after_replug(lab: Lab) -> None:
-    with scenario.perftest(
-        lab, "ib_write_bw", BIDIRECTIONAL, timeout_exponent=TWO_SECONDS
-    ) as (client, server):
+    with scenario.perftest(lab, "ib_write_bw", BIDIRECTIONAL, timeout_exponent=TWO_SECONDS) as (
+        client,
+        server,
+    ):
         wait_traffic(lab)
         lab.unplug(*CABLE)
         pulled = time.monotonic()
@@ -114,7 +114,10 @@ def test_a_changing_mtu_with_soft_roce_loaded_corrupts_nothing(lab: Lab) -> None
     a.run("modprobe rdma_rxe", check=True)
     usual = a.run(f"cat /sys/class/net/{NETDEV}/mtu", check=True).out.strip()
     try:
-        with scenario.integrity(lab, "--qps 2 --count 200 --large 0.1", seconds=200) as (client, server):
+        with scenario.integrity(lab, "--qps 2 --count 200 --large 0.1", seconds=200) as (
+            client,
+            server,
+        ):
             wait_traffic(lab)
             for mtu in (1500, 4192, 2044, usual):
                 a.run(f"ip link set {NETDEV} mtu {mtu}", check=True)
@@ -127,7 +130,9 @@ def test_a_changing_mtu_with_soft_roce_loaded_corrupts_nothing(lab: Lab) -> None
 @pytest.mark.parametrize("what", ["drop", "crc", "nointr", "notxdone"])
 def test_impaired_cables_lose_no_data(lab: Lab, what: str) -> None:
     lab.inject("a:1-b:1", what, rate=0.003, seed=7)
-    with scenario.integrity(lab, "--qps 2 --count 60 --large 0.05", qp_timeout=18, seconds=150) as ends:
+    with scenario.integrity(
+        lab, "--qps 2 --count 60 --large 0.05", qp_timeout=18, seconds=150
+    ) as ends:
         scenario.check_integrity(*ends, 170)
     lab.inject_off()
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from lab.api import Lab
-
 import scenario
+from lab.api import Lab
 from scenario import CABLE
 
 pytestmark = pytest.mark.timeout(600)

@@ -100,7 +100,8 @@ def test_anyone_may_read_and_nobody_without_right_may_change(lab: Lab) -> None:
 )
 def test_an_unknown_object_is_a_clear_error(lab: Lab, path: str) -> None:
     answer = lab["a"].run(
-        f"busctl --system call {SERVICE} {path} org.freedesktop.DBus.Properties GetAll s {SERVICE}.Link"
+        f"busctl --system call {SERVICE} {path} "
+        f"org.freedesktop.DBus.Properties GetAll s {SERVICE}.Link"
     )
     assert answer.rc != 0
     assert re.search("unknown object|no such|not exist", answer.err, re.IGNORECASE), answer.err
@@ -108,7 +109,9 @@ def test_an_unknown_object_is_a_clear_error(lab: Lab, path: str) -> None:
 
 def test_restarting_the_daemon_does_not_interrupt_traffic(lab: Lab) -> None:
     wait_active(lab)
-    with scenario.integrity(lab, "--qps 4 --count 1500 --large 0.1", qp_timeout=18, seconds=400) as ends:
+    with scenario.integrity(
+        lab, "--qps 4 --count 1500 --large 0.1", qp_timeout=18, seconds=400
+    ) as ends:
         start = scenario.data_frames(lab)
         scenario.until("traffic", 60, lambda: scenario.data_frames(lab) > start + 200)
         for host in lab.hosts.values():
@@ -125,7 +128,10 @@ def drop_in(lab: Lab) -> Iterator[Host]:
     a = lab["a"]
     a.run(f"mkdir -p {DROP_IN.rsplit('/', 1)[0]}", check=True)
     yield a
-    a.run(f"rm -f {DROP_IN}; systemctl reset-failed usb4rdmad; systemctl restart usb4rdmad", timeout=60)
+    a.run(
+        f"rm -f {DROP_IN}; systemctl reset-failed usb4rdmad; systemctl restart usb4rdmad",
+        timeout=60,
+    )
     wait_active(lab)
 
 
@@ -186,7 +192,11 @@ def test_a_peer_of_another_protocol_version_is_refused_by_name(lab: Lab, tmp_pat
         assert not scenario.port_state(a).endswith("ACTIVE")
     finally:
         b.run(f"mv -f /root/{Path(installed).name} {installed}", check=True)
-        b.run("rmmod usb4_rdma; modprobe usb4_rdma && systemctl start usb4rdmad", timeout=90, check=True)
+        b.run(
+            "rmmod usb4_rdma; modprobe usb4_rdma && systemctl start usb4rdmad",
+            timeout=90,
+            check=True,
+        )
     wait_active(lab)
 
 

@@ -46,5 +46,9 @@ def test_install_enable_remove(lab: Lab) -> None:
     assert host.run("systemctl is-active usb4rdmad").out.strip() != "active"
     assert not host.run(MODULE_FILES).out.strip()
     assert host.run("dkms status usb4rdma").out.strip() == ""
-    for path in ("/etc/usb4rdma", "/usr/src/usb4rdma-*", "/usr/lib/python3/dist-packages/usb4rdmad"):
+    for path in (
+        "/etc/usb4rdma",
+        "/usr/src/usb4rdma-*",
+        "/usr/lib/python3/dist-packages/usb4rdmad",
+    ):
         assert not host.run(f"ls -d {path} 2>/dev/null").out.strip(), path

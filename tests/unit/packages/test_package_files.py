@@ -20,7 +20,7 @@ def dkms_settings() -> dict[str, str]:
         f". {TOP}/dkms.conf\n"
         "for name in PACKAGE_NAME PACKAGE_VERSION BUILT_MODULE_NAME BUILT_MODULE_LOCATION "
         "DEST_MODULE_LOCATION MAKE AUTOINSTALL BUILD_EXCLUSIVE_KERNEL_MIN BUILD_EXCLUSIVE_CONFIG "
-        "CLEAN REMAKE_INITRD; do echo \"$name=${!name:-}\"; done"
+        'CLEAN REMAKE_INITRD; do echo "$name=${!name:-}"; done'
     )
     output = subprocess.run(
         ["bash", "-uc", script], check=True, capture_output=True, text=True
@@ -93,5 +93,10 @@ def test_binary_packages_depend_on_each_other_in_one_version() -> None:
 
 
 def test_shell_scripts_are_executable() -> None:
-    for script in (TOP / ".ci/run", TOP / ".ci/bootstrap", TOP / "packaging/install-common", DEBIAN / "rules"):
+    for script in (
+        TOP / ".ci/run",
+        TOP / ".ci/bootstrap",
+        TOP / "packaging/install-common",
+        DEBIAN / "rules",
+    ):
         assert script.stat().st_mode & 0o111, script

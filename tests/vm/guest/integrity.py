@@ -380,7 +380,9 @@ class Run:
 
     def exchange(self) -> None:
         """Run until all messages of both sides were checked."""
-        total = sum(len(pair.incoming) + sum(m.kind == READ for m in pair.outgoing) for pair in self.pairs)
+        total = sum(
+            len(pair.incoming) + sum(m.kind == READ for m in pair.outgoing) for pair in self.pairs
+        )
         reported = 0
         self.cq.req_notify()
         while not self.finished():

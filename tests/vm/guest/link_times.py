@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
+from pathlib import Path
 
 NETLINK_KOBJECT_UEVENT = 15
 PATIENCE = 0.02
@@ -16,9 +17,9 @@ PATIENCE = 0.02
 
 def port_is_active(device: str) -> bool:
     """Whether sysfs says so now."""
+    state = Path(f"/sys/class/infiniband/{device}/ports/1/state")
     try:
-        with open(f"/sys/class/infiniband/{device}/ports/1/state", encoding="ascii") as state:
-            return state.read().strip().endswith("ACTIVE")
+        return state.read_text(encoding="ascii").strip().endswith("ACTIVE")
     except OSError:
         return False
 
