@@ -20,9 +20,17 @@ def _is_vm(item: pytest.Item) -> bool:
     return (TESTS / "vm") in item.path.parents
 
 
+def _wants_own_lab(item: pytest.Item) -> bool:
+    return hasattr(getattr(item, "module", None), "lab_options")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark by folder, so that no test can forget; the cheap ones tell first what is broken."""
+    """Mark by folder, so that no test can forget; the cheap ones tell first what is broken.
+
+    Among those in virtual machines, files that want the usual lab come first, so that it is
+    booted once.
+    """
     for item in items:
         if _is_vm(item):
             item.add_marker(pytest.mark.vm)
-    items.sort(key=_is_vm)
+    items.sort(key=lambda item: (_is_vm(item), _wants_own_lab(item)))

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import scenario
 from lab.api import Host, Lab
@@ -14,11 +12,6 @@ pytestmark = pytest.mark.timeout(300)
 GATE = "/usr/lib/usb4rdma-lab/gate.py"
 # The bracket keeps pkill from finding the shell that runs it.
 GATE_PATTERN = "lab/[g]ate.py"
-
-
-@pytest.fixture(scope="module")
-def lab_options() -> dict[str, Any]:
-    return {"install": "driver", "net": True}
 
 
 def link_states(host: Host) -> list[str]:
