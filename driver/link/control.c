@@ -20,8 +20,8 @@
 
 #define CORE_WORDS	7	/* words of a message that are the XDomain core's */
 
-static const u8 ctl_uuid_bytes[16] = U4_CTL_UUID_BYTES;
-static uuid_t ctl_uuid;
+static const u8 ctl_uuid_bytes[2][16] = { U4_CTL_UUID_LOWER, U4_CTL_UUID_HIGHER };
+static uuid_t ctl_uuid[2];
 
 /* Callbacks that run now; the core does not wait for them when we unregister. */
 static atomic_t ctl_inflight = ATOMIC_INIT(0);
@@ -35,13 +35,21 @@ static void ctl_swap(void *msg, size_t len)
 	le32_to_cpu_array(words + CORE_WORDS, len / 4 - CORE_WORDS);
 }
 
+/* The protocol UUID of exchanges begun by us, or by the peer. */
+static const u8 *ctl_proto(const struct u4_link *link, bool ours)
+{
+	bool higher = memcmp(link->xd->local_uuid, link->xd->remote_uuid, sizeof(uuid_t)) > 0;
+
+	return ctl_uuid_bytes[ours ? higher : !higher];
+}
+
 static void ctl_fill(struct u4_link *link, struct u4_ctl_hdr *hdr, size_t len, u8 type,
 		     u32 req_id, u64 to)
 {
 	hdr->route_hi = upper_32_bits(link->xd->route);
 	hdr->route_lo = lower_32_bits(link->xd->route);
 	hdr->length_sn = len / 4 - U4_CTL_XD_WORDS;
-	memcpy(hdr->proto, ctl_uuid_bytes, sizeof(hdr->proto));
+	memcpy(hdr->proto, ctl_proto(link, !(type & U4_CTL_REPLY)), sizeof(hdr->proto));
 	hdr->type = type;
 	hdr->req_id = cpu_to_le32(req_id);
 	hdr->from = cpu_to_le64(link->token);
@@ -97,7 +105,7 @@ static int ctl_request(struct u4_link *link, void *msg, size_t len, u8 type,
 	ctl_swap(reply, reply_len);
 	if ((rhdr->length_sn & 0x3f) != reply_len / 4 - U4_CTL_XD_WORDS)
 		return -EBADMSG;
-	if (memcmp(rhdr->proto, ctl_uuid_bytes, sizeof(rhdr->proto)) ||
+	if (memcmp(rhdr->proto, ctl_proto(link, true), sizeof(rhdr->proto)) ||
 	    rhdr->type != (type | U4_CTL_REPLY) || le32_to_cpu(rhdr->req_id) != req_id ||
 	    le64_to_cpu(rhdr->to) != link->token)
 		return -EBADMSG;
@@ -336,7 +344,8 @@ void u4_ctl_answer_work(struct work_struct *work)
 
 static bool ctl_for_link(const struct u4_link *link, const struct u4_ctl_hdr *hdr, u64 route)
 {
-	if (link->xd->route != route)
+	if (link->xd->route != route ||
+	    memcmp(hdr->proto, ctl_proto(link, false), sizeof(hdr->proto)))
 		return false;
 	if (hdr->type == U4_CTL_HELLO) {
 		const struct u4_ctl_hello *msg = (const void *)hdr;
@@ -410,15 +419,24 @@ static int ctl_callback(const void *buf, size_t size, void *data)
 	return handled;
 }
 
-static struct tb_protocol_handler ctl_handler = {
-	.uuid = &ctl_uuid,
-	.callback = ctl_callback,
+static struct tb_protocol_handler ctl_handler[2] = {
+	{ .uuid = &ctl_uuid[0], .callback = ctl_callback },
+	{ .uuid = &ctl_uuid[1], .callback = ctl_callback },
 };
 
 int u4_ctl_init(void)
 {
-	import_uuid(&ctl_uuid, ctl_uuid_bytes);
-	return tb_register_protocol_handler(&ctl_handler);
+	int ret;
+
+	import_uuid(&ctl_uuid[0], ctl_uuid_bytes[0]);
+	import_uuid(&ctl_uuid[1], ctl_uuid_bytes[1]);
+	ret = tb_register_protocol_handler(&ctl_handler[0]);
+	if (ret)
+		return ret;
+	ret = tb_register_protocol_handler(&ctl_handler[1]);
+	if (ret)
+		tb_unregister_protocol_handler(&ctl_handler[0]);
+	return ret;
 }
 
 /*
@@ -427,7 +445,8 @@ int u4_ctl_init(void)
  */
 void u4_ctl_exit(void)
 {
-	tb_unregister_protocol_handler(&ctl_handler);
+	tb_unregister_protocol_handler(&ctl_handler[0]);
+	tb_unregister_protocol_handler(&ctl_handler[1]);
 	synchronize_rcu_tasks();
 	wait_event(ctl_idle, !atomic_read(&ctl_inflight));
 	synchronize_rcu_tasks();

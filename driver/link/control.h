@@ -22,9 +22,17 @@
 #include <linux/types.h>
 #include "../wire.h"
 
-/* 6c2f6a0e-51d6-4ef3-9be0-4c7f12a4a8d1 */
-#define U4_CTL_UUID_BYTES { 0x6c, 0x2f, 0x6a, 0x0e, 0x51, 0xd6, 0x4e, 0xf3, \
+/*
+ * Two protocol UUIDs: 6c2f6a0e-51d6-4ef3-9be0-4c7f12a4a8d1 for exchanges (request
+ * and reply) begun by the host whose XDomain UUID is the lower one, byte by byte,
+ * ...a8d2 for those of the other. The core takes a reply that arrives while a
+ * reply of our own is being sent for the answer to that one if route and UUID are
+ * the same, and then uses it after it was freed.
+ */
+#define U4_CTL_UUID_LOWER { 0x6c, 0x2f, 0x6a, 0x0e, 0x51, 0xd6, 0x4e, 0xf3, \
 			    0x9b, 0xe0, 0x4c, 0x7f, 0x12, 0xa4, 0xa8, 0xd1 }
+#define U4_CTL_UUID_HIGHER { 0x6c, 0x2f, 0x6a, 0x0e, 0x51, 0xd6, 0x4e, 0xf3, \
+			     0x9b, 0xe0, 0x4c, 0x7f, 0x12, 0xa4, 0xa8, 0xd2 }
 
 #define U4_CTL_PACKET_MAX	252
 #define U4_CTL_RELAY_MAX	192
@@ -71,7 +79,7 @@ enum u4_ctl_status {
  * @route_hi: route, as the control channel has it
  * @route_lo: route
  * @length_sn: words after this one
- * @proto: U4_CTL_UUID_BYTES
+ * @proto: U4_CTL_UUID_LOWER or U4_CTL_UUID_HIGHER, by who began the exchange
  * @type: enum u4_ctl_type, U4_CTL_REPLY
  * @status: enum u4_ctl_status in a reply, else 0
  * @version: protocol version of the message, 0 in HELLO

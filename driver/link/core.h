@@ -253,6 +253,7 @@ int u4_link_for_each(int (*fn)(struct u4_link *link, void *data), void *data);
 
 /* open.c: steps of the data path; only from the link's work */
 int u4_open_step(struct u4_link *link);
+void u4_open_halt(struct u4_link *link, struct u4_rail *rail);
 void u4_open_close(struct u4_link *link, u32 flags, bool tell);
 
 /* control.c */

@@ -267,7 +267,8 @@ static void link_do_hello(struct u4_link *link)
 	ret = u4_ctl_hello(link, &hello);
 	if (ret) {
 		retry_later(&link->hello, U4_RETRY_MAX_MS);
-		if (ret == -EBADMSG)	/* late, of the one before */
+		/* Late, of the one before; but not for ever. */
+		if (ret == -EBADMSG && link->hello.delay_ms <= 4 * U4_RETRY_MIN_MS)
 			link->hello.due = jiffies;
 		return;
 	}

@@ -185,13 +185,20 @@ static int open_confirm(struct u4_link *link)
 	}
 	if (!open_allowed(link))
 		return -EACCES;
-	u4_rail_open(rail);
-	ret = u4_peer_add_rail(rail->peer, rail);
+	mutex_lock(&link->hw_lock);
+	ret = rail->halted ? -ENODEV : 0;
+	if (!ret) {
+		u4_rail_open(rail);
+		ret = u4_peer_add_rail(rail->peer, rail);
+	}
+	if (!ret) {
+		/* It looks for the rail where it is visible: to map memory, to send again. */
+		u4_client->rail_up(rail->peer, rail);
+		link->rail_up = true;
+	}
+	mutex_unlock(&link->hw_lock);
 	if (ret)
 		return ret;
-	/* It looks for the rail where it is visible: to map memory, to send again. */
-	u4_client->rail_up(rail->peer, rail);
-	link->rail_up = true;
 	open_set_phase(link, U4_PHASE_ACTIVE);
 	return 0;
 }
@@ -226,6 +233,24 @@ static void close_tell(struct u4_link *link, struct u4_rail *rail, u32 flags)
 	msg.peer_tag = cpu_to_le32(rail->tx_tag);
 	msg.flags = cpu_to_le32(flags);
 	u4_ctl_path(link, U4_CTL_CLOSE, &msg);
+}
+
+/**
+ * u4_open_halt() - stop a rail and give back all that is mapped for its NHI
+ * @link: the link
+ * @rail: its rail
+ *
+ * Under hw_lock. Harmless when it was done before. Also called from .remove under
+ * the domain's lock: it makes no path call and waits for none.
+ */
+void u4_open_halt(struct u4_link *link, struct u4_rail *rail)
+{
+	u4_peer_del_rail(rail->peer, rail);
+	u4_rail_halt(rail);
+	u4_rail_flush_waiters(rail);
+	if (link->rail_up)
+		u4_client->rail_down(rail->peer, rail);
+	link->rail_up = false;
 }
 
 /**
@@ -265,12 +290,8 @@ void u4_open_close(struct u4_link *link, u32 flags, bool tell)
 		link->paths_on = false;
 		mutex_lock(&link->hw_lock);
 		link->rail = NULL;
-		u4_rail_halt(rail);
+		u4_open_halt(link, rail);
 		mutex_unlock(&link->hw_lock);
-		u4_rail_flush_waiters(rail);
-		if (link->rail_up)
-			u4_client->rail_down(rail->peer, rail);
-		link->rail_up = false;
 		u4_rail_free(rail);
 	}
 	if (link->out_hopid >= 0)

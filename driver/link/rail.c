@@ -311,7 +311,9 @@ void u4_rail_flush_waiters(struct u4_rail *rail)
 {
 	struct u4_waiter *waiter;
 
-	for (;;) {
+	do {
+		/* Off the list and still under RCU: its owner frees it after a grace period. */
+		rcu_read_lock();
 		spin_lock_bh(&rail->tx_lock);
 		waiter = list_first_entry_or_null(&rail->waiters, struct u4_waiter, node);
 		if (waiter) {
@@ -319,12 +321,13 @@ void u4_rail_flush_waiters(struct u4_rail *rail)
 			waiter->rail = NULL;
 		}
 		spin_unlock_bh(&rail->tx_lock);
-		if (!waiter)
-			return;
-		local_bh_disable();
-		waiter->fn(waiter);
-		local_bh_enable();
-	}
+		if (waiter) {
+			local_bh_disable();
+			waiter->fn(waiter);
+			local_bh_enable();
+		}
+		rcu_read_unlock();
+	} while (waiter);
 }
 
 /* The rail is halted, no longer visible, and the layer above has let go of it. */

@@ -153,7 +153,7 @@ static void service_remove(struct tb_service *svc)
 		/* The NHI may be next to go: let go of it here. */
 		mutex_lock(&link->hw_lock);
 		if (link->rail)
-			u4_rail_halt(link->rail);
+			u4_open_halt(link, link->rail);
 		mutex_unlock(&link->hw_lock);
 	}
 	u4_link_kick(link);
