@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* One summary for people: /sys/kernel/debug/usb4_rdma/summary. */
+/*
+ * For people and tests, below /sys/kernel/debug/usb4_rdma: summary shows links and
+ * peers; writing N to reset closes the data path of linkN as an error would.
+ */
 #include <linux/debugfs.h>
 #include <linux/module.h>
 #include <linux/seq_file.h>
@@ -67,10 +70,39 @@ static int summary_show(struct seq_file *file, void *data)
 }
 DEFINE_SHOW_ATTRIBUTE(summary);
 
+static int reset_link(struct u4_link *link, void *data)
+{
+	if (link->index != *(int *)data)
+		return 0;
+	mutex_lock(&link->hw_lock);
+	if (link->rail)
+		u4_rail_reset(link->rail, "asked for in debugfs");
+	mutex_unlock(&link->hw_lock);
+	return 1;
+}
+
+static ssize_t reset_write(struct file *file, const char __user *buf, size_t count, loff_t *pos)
+{
+	int index, ret;
+
+	ret = kstrtoint_from_user(buf, count, 10, &index);
+	if (ret)
+		return ret;
+	return u4_link_for_each(reset_link, &index) ? count : -ENODEV;
+}
+
+static const struct file_operations reset_fops = {
+	.owner	= THIS_MODULE,
+	.open	= simple_open,
+	.write	= reset_write,
+	.llseek	= noop_llseek,
+};
+
 void u4_debugfs_init(void)
 {
 	debugfs_root = debugfs_create_dir(KBUILD_MODNAME, NULL);
 	debugfs_create_file("summary", 0400, debugfs_root, NULL, &summary_fops);
+	debugfs_create_file("reset", 0200, debugfs_root, NULL, &reset_fops);
 }
 
 void u4_debugfs_exit(void)
