@@ -22,3 +22,4 @@ module_exit(u4_exit);
 MODULE_DESCRIPTION("RDMA over USB4 and Thunderbolt cables");
 MODULE_AUTHOR("The usb4rdma project");
 MODULE_LICENSE("GPL");
+MODULE_VERSION(U4_FW_VERSION);
