@@ -48,7 +48,9 @@ def test_install_enable_remove(lab: Lab) -> None:
     assert host.run("dkms status usb4rdma").out.strip() == ""
     for path in (
         "/etc/usb4rdma",
+        "/var/lib/usb4rdma",
         "/usr/src/usb4rdma-*",
         "/usr/lib/python3/dist-packages/usb4rdmad",
     ):
-        assert not host.run(f"ls -d {path} 2>/dev/null").out.strip(), path
+        left = host.run(f"ls -dR {path} 2>/dev/null").out.strip()
+        assert not left, left
