@@ -254,20 +254,22 @@ bool u4_rail_drain(struct u4_rail *rail, unsigned int timeout_ms)
 }
 
 /*
- * tb_ring_stop() warns when the interrupt is masked. Unmasking may fire it once
- * more for what was pending, and nobody polls any more: repeat until it stays quiet.
+ * tb_ring_stop() warns when the interrupt is masked, and each interrupt of a ring
+ * with start_poll masks it. So it is unmasked and start_poll taken away; from then
+ * on an interrupt only queues the ring's own work, which tb_ring_stop() flushes.
  */
 static void rail_unmask_for_good(struct tb_ring *ring, bool *masked)
 {
-	int i;
+	void (*start_poll)(void *) = ring->start_poll;
 
-	for (i = 0; i < 8; i++) {
+	do {
+		WRITE_ONCE(ring->start_poll, start_poll);
 		WRITE_ONCE(*masked, false);
 		tb_ring_poll_complete(ring);
-		usleep_range(200, 400);
-		if (!READ_ONCE(*masked))
-			return;
-	}
+		WRITE_ONCE(ring->start_poll, NULL);
+		/* Changes nothing now, but waits for an interrupt that still saw the old one. */
+		tb_ring_poll_complete(ring);
+	} while (READ_ONCE(*masked));
 }
 
 /**

@@ -25,6 +25,13 @@ from .progress import say
 __all__ = ["Host", "Lab", "Process", "Result"]
 
 LINK_SECONDS = 120.0
+# After this long without links the cables are pushed in again, see Lab.wait_links().
+REPLUG_SECONDS = 60.0
+# Until no XDomain is left, at most 10 s.
+WAIT_NO_XDOMAIN = (
+    "for try in $(seq 50); do "
+    "ls /sys/bus/thunderbolt/devices | grep -Eq '^[0-9]+-[1-9]' || exit 0; sleep 0.2; done; exit 1"
+)
 _ALARM = re.compile(
     r"WARNING: |BUG: |Oops|KASAN|general protection|Call Trace|Kernel panic|lockdep|"
     r"possible recursive locking|possible circular locking|suspicious RCU|UBSAN|refcount_t"
@@ -81,7 +88,27 @@ class Lab:
         self.down()
 
     def wait_links(self, seconds: float = LINK_SECONDS) -> None:
-        """Until each host's cabled links are active and addressed; BootError otherwise."""
+        """Until each host's cabled links are active and addressed; BootError otherwise.
+
+        A stock kernel that is starved of time sometimes never ends its discovery (one side
+        bonds lanes, the other has given up). A person would push the cables in again, and so
+        is done here, once.
+        """
+        try:
+            self._wait_links(min(seconds, REPLUG_SECONDS))
+        except BootError:
+            if seconds <= REPLUG_SECONDS:
+                raise
+            say("links are not up: the cables are pulled and pushed in again")
+            for cable in self.plan.cables:
+                self.unplug(cable)
+            for host in self.hosts.values():
+                host.run(WAIT_NO_XDOMAIN, timeout=30)
+            for cable in self.plan.cables:
+                self.plug(cable)
+            self._wait_links(seconds)
+
+    def _wait_links(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         for name, host in self.hosts.items():
             ends = [end for cable in self.plan.cables for end in topology.parse_cable(cable)]
