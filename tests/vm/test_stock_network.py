@@ -114,6 +114,11 @@ def ping(lab: Lab, cable: str, net: int, more: str = "") -> int:
     return int(match[1])
 
 
+def assert_answered(lab: Lab, cable: str, net: int, more: str = "") -> None:
+    """All of 5 pings come back; on a starved machine one may be late, so not at the first try."""
+    scenario.until(f"pings over {cable}", 60, lambda: ping(lab, cable, net, more) == 5)
+
+
 @pytest.fixture
 def cables(lab: Lab) -> Iterator[dict[str, int]]:
     """All cables connected: their names and the number of their net."""
@@ -127,7 +132,7 @@ def test_every_kind_of_link_comes_up_and_carries_packets(lab: Lab, cables: dict[
     stat = lab.stat()["cables"]
     for cable, (width, speed) in CABLES.items():
         assert (stat[cable]["width"], stat[cable]["speed"]) == (width, speed), cable
-        assert ping(lab, cable, cables[cable]) == 5, cable
+        assert_answered(lab, cable, cables[cable])
 
 
 def test_unplug_takes_the_interface_and_plug_brings_it_back(
@@ -137,10 +142,10 @@ def test_unplug_takes_the_interface_and_plug_brings_it_back(
     lab.unplug(cable)
     for host, end in ends_of(lab, cable):
         scenario.until(f"{end} gone", 20, lambda h=host, e=end: not netdev(h, e))  # type: ignore[misc]
-    assert ping(lab, "a:2-b:2", cables["a:2-b:2"]) == 5
+    assert_answered(lab, "a:2-b:2", cables["a:2-b:2"])
     lab.plug(cable)
     connect(lab, cable, cables[cable])
-    assert ping(lab, cable, cables[cable]) == 5
+    assert_answered(lab, cable, cables[cable])
 
 
 def rx_crc_errors(host: Host, end: str) -> int:
@@ -165,7 +170,7 @@ def test_a_dropped_frame_is_a_lost_ping(lab: Lab, cables: dict[str, int]) -> Non
     lab.inject(cable, "drop", rate=1.0, **{"from": "b:1"})
     assert ping(lab, cable, cables[cable]) == 0
     lab.inject_off()
-    assert ping(lab, cable, cables[cable]) == 5
+    assert_answered(lab, cable, cables[cable])
 
 
 def test_a_lost_interrupt_delays_a_frame_until_the_next_one(
@@ -190,4 +195,4 @@ def test_a_killed_host_is_an_unplug_and_comes_back(lab: Lab, cables: dict[str, i
     scenario.until("c up", 90, lambda: lab.status()["c"] == "up")
     for cable in ("b.2:1-c:1", "a.2:1-c.2:1"):
         connect(lab, cable, cables[cable])
-        assert ping(lab, cable, cables[cable]) == 5
+        assert_answered(lab, cable, cables[cable])

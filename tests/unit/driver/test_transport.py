@@ -50,18 +50,14 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(simulator: Path, *args: int) -> dict[str, int]:
-    done = subprocess.run(
-        [simulator, *map(str, args)], capture_output=True, text=True, timeout=90
-    )
+    done = subprocess.run([simulator, *map(str, args)], capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", done.stdout)}
 
 
 @pytest.mark.parametrize("ring", [20, 256], ids=lambda n: f"ring{n}")
 @pytest.mark.parametrize("qps", [1, 8], ids=lambda n: f"qps{n}")
-def test_nothing_is_sent_again_when_nothing_is_lost(
-    simulator: Path, qps: int, ring: int
-) -> None:
+def test_nothing_is_sent_again_when_nothing_is_lost(simulator: Path, qps: int, ring: int) -> None:
     got = run(simulator, 7, qps, 400, 0, ring)
     # Going back happens for receivers that were not ready, and for no other reason.
     assert got["retries"] == got["rnr"]
