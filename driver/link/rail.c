@@ -261,7 +261,9 @@ bool u4_rail_drain(struct u4_rail *rail, unsigned int timeout_ms)
 static void rail_unmask_for_good(struct tb_ring *ring, bool *masked)
 {
 	void (*start_poll)(void *) = ring->start_poll;
+	unsigned int tries = 64;
 
+	/* Bounded, so that a ring whose interrupt never rests costs a warning and no hang. */
 	do {
 		WRITE_ONCE(ring->start_poll, start_poll);
 		WRITE_ONCE(*masked, false);
@@ -269,7 +271,7 @@ static void rail_unmask_for_good(struct tb_ring *ring, bool *masked)
 		WRITE_ONCE(ring->start_poll, NULL);
 		/* Changes nothing now, but waits for an interrupt that still saw the old one. */
 		tb_ring_poll_complete(ring);
-	} while (READ_ONCE(*masked));
+	} while (READ_ONCE(*masked) && --tries);
 }
 
 /**
