@@ -58,8 +58,8 @@ class Lab:
         install="driver" or "all" it also waits for the links; BootError for that leaves the lab
         running, so that one can look at it.
         """
-        if "cable" in options:
-            options["cable"] = tuple(options["cable"])
+        for key in ("cable", "extra"):
+            options[key] = tuple(options.get(key, ()))
         wanted = plan.Options(**options).checked()
         folder = run_dir(wanted.name)
         with _claim(wanted.name):

@@ -50,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--net", action="store_true", help="an Ethernet beside the cables")
     up.add_argument("--topology", default="", metavar="FILE")
     up.add_argument("--append", default="", help="more kernel arguments")
+    up.add_argument(
+        "--with", dest="extra", action="append", default=[], metavar="SET", help="more packages"
+    )
     up.add_argument("--no-wait", action="store_true", help="do not wait for the links")
 
     run = verb("run", "run a command in a host")

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from . import build, cache, chroot, kernels, roots, tools
+from . import build, cache, chroot, extras, kernels, roots, tools
 from .errors import BuildError
 from .kernels import Kernel
 from .paths import GUEST_FILES, REPOSITORY
@@ -30,6 +30,18 @@ depmod $VERSION
 test -e /usr/lib/modules/$VERSION/build/Makefile
 """
 
+# Services would start by themselves at boot; a test that wants one starts it.
+_ADD_PACKAGES = r"""
+set -e
+apt-get update
+printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
+apt-get install -y --no-install-recommends $PACKAGES
+rm /usr/sbin/policy-rc.d
+apt-get clean
+rm -rf /var/lib/apt/lists/*
+"""
+
 _INSTALL_PACKAGES = r"""
 set -e
 mkdir -p /var/lib/apt/lists/partial
@@ -42,50 +54,73 @@ systemctl enable usb4rdmad.service
 """
 
 
-def layers(kernel: Kernel, init: str, install: str) -> list[Path]:
-    """The images of a host, the top one first."""
+def layers(kernel: Kernel, init: str, install: str, extra: tuple[str, ...] = ()) -> list[Path]:
+    """The images of a host, the top one first; `extra` are sets of extras.py."""
+    base = extended_root(extra)
+    suffix = "".join(f"-{name}" for name in extra)
     stack = [lab_layer()]
     if install == "driver":
         stack.append(build.driver_layer(kernel))
     if install == "all":
-        stack.append(_image_of_root(f"all-{kernel.label}", installed_root(kernel)))
+        root = installed_root(kernel, base, suffix)
+        stack.append(_image_of_root(f"all-{kernel.label}{suffix}", root))
     elif init == "systemd":
-        stack.append(_image_of_root(f"dkms-{kernel.label}", dkms_root(kernel)))
+        root = dkms_root(kernel, base, suffix)
+        stack.append(_image_of_root(f"dkms-{kernel.label}{suffix}", root))
     else:
-        stack += [kernel.modules_image, guest_image()]
+        stack += [kernel.modules_image, _image_of_root(f"guest{suffix}", base)]
     return stack
 
 
-def guest_image() -> Path:
-    """Debian with what the tests need, without a kernel."""
-    return _image_of_root("guest", roots.ensure(roots.GUEST))
-
-
-def dkms_root(kernel: Kernel) -> Path:
-    """The guest root with this kernel's modules, its headers and DKMS."""
+def extended_root(names: tuple[str, ...]) -> Path:
+    """The guest root with the packages of these sets."""
     base = roots.ensure(roots.GUEST)
+    if not names:
+        return base
+    packages = extras.packages(names)
+    key: list[object] = [_REVISION, base.name, _ADD_PACKAGES, *packages]
+    name = "guest-" + "-".join(names)
+    return _derived_root(name, key, base, _ADD_PACKAGES, [], {"PACKAGES": " ".join(packages)})
+
+
+def dkms_root(kernel: Kernel, base: Path, suffix: str) -> Path:
+    """A guest root with this kernel's modules, its headers and DKMS."""
     binds = [chroot.Bind(kernel.packages, "/debs"), chroot.Bind(kernel.modules_tree, "/modules")]
     key = [_REVISION, base.name, kernel.folder.name, _ADD_DKMS]
-    return _derived_root(f"dkms-{kernel.label}", key, base, _ADD_DKMS, binds, kernel)
+    return _derived_root(
+        f"dkms-{kernel.label}{suffix}", key, base, _ADD_DKMS, binds, {"VERSION": kernel.version}
+    )
 
 
-def installed_root(kernel: Kernel) -> Path:
+def installed_root(kernel: Kernel, guest: Path, suffix: str) -> Path:
     """The DKMS root with this repository's packages installed by apt, the module built by DKMS."""
     dist = REPOSITORY / DIST
     packages = sorted(dist.glob("*.deb"))
     if not packages:
         raise BuildError(f"there are no packages in {DIST}/", "run `make packages` first")
-    base = dkms_root(kernel)
+    base = dkms_root(kernel, guest, suffix)
     key = [_REVISION, base.name, _INSTALL_PACKAGES, cache.digest_of_files(packages, dist)]
     binds = [chroot.Bind(dist, "/dist")]
-    return _derived_root(f"all-{kernel.label}", key, base, _INSTALL_PACKAGES, binds, kernel)
+    return _derived_root(
+        f"all-{kernel.label}{suffix}",
+        key,
+        base,
+        _INSTALL_PACKAGES,
+        binds,
+        {"VERSION": kernel.version},
+    )
 
 
 def _derived_root(
-    name: str, key: list[object], base: Path, script: str, binds: list[chroot.Bind], kernel: Kernel
+    name: str,
+    key: list[object],
+    base: Path,
+    script: str,
+    binds: list[chroot.Bind],
+    env: dict[str, str],
 ) -> Path:
     def make(target: Path) -> None:
-        with step(f"making the guest root {name} for kernel {kernel.version}"):
+        with step(f"making the guest root {name}"):
             copy = ["cp", "-a", "--reflink=auto", str(base), str(target)]
             chroot.run_logged([*chroot.namespaces(), *copy], what=f"copying {base.name}")
             chroot.run(
@@ -93,7 +128,7 @@ def _derived_root(
                 ["/bin/sh", "-c", script],
                 binds=binds,
                 writable=True,
-                env={"VERSION": kernel.version},
+                env=env,
                 log=target.parent / f"{target.name}.log",
             )
 
@@ -146,7 +181,7 @@ def build_all(labels: list[str]) -> None:
     for label in labels:
         kernel = kernels.ensure(label)
         say(f"kernel {label} is {kernel.version}")
-    guest_image()
+    _image_of_root("guest", extended_root(()))
     lab_layer()
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import accel, images, kernels, tools
+from . import accel, extras, images, kernels, tools
 from .errors import UsageError
 from .topology import Topology, from_file, from_options
 
@@ -36,6 +36,7 @@ class Options:
     net: bool = False
     topology: str = ""
     append: str = ""
+    extra: tuple[str, ...] = ()
 
     def checked(self) -> Options:
         """The same with the defaults that depend on others; UsageError if they contradict."""
@@ -59,7 +60,7 @@ class Options:
             raise UsageError(f"--mem {mem}: a host needs at least {MEMORY_LEAST} MiB")
         if not 1 <= self.cpus <= 64:
             raise UsageError(f"--cpus {self.cpus}: use 1 to 64")
-        return dataclasses.replace(self, init=init, mem=mem)
+        return dataclasses.replace(self, init=init, mem=mem, extra=extras.checked(self.extra))
 
     def layout(self) -> Topology:
         """The hosts and cables these options ask for."""
@@ -116,7 +117,8 @@ class Plan:
         """The reverse of to_json()."""
         data: dict[str, Any] = json.loads(text)
         options = data.pop("options")
-        options["cable"] = tuple(options["cable"])
+        for key in ("cable", "extra"):
+            options[key] = tuple(options[key])
         hosts = tuple(HostPlan(**host) for host in data.pop("hosts"))
         for key in ("cables", "layers", "qemu"):
             data[key] = tuple(data[key])
@@ -129,6 +131,7 @@ def make(options: Options) -> Plan:
     layout = options.layout()
     kernel = kernels.ensure(options.kernel)
     words, env = tools.qemu()
+    layers = images.layers(kernel, options.init, options.install, options.extra)
     return Plan(
         options=options,
         hosts=tuple(HostPlan(h.name, i, h.routers) for i, h in enumerate(layout.hosts, 1)),
@@ -137,7 +140,7 @@ def make(options: Options) -> Plan:
         kernel_version=kernel.version,
         vmlinux=str(kernel.vmlinux),
         initrd=str(kernel.initrd),
-        layers=tuple(str(path) for path in images.layers(kernel, options.init, options.install)),
+        layers=tuple(str(path) for path in layers),
         accel=accel.choose(kernel),
         qemu=tuple(words),
         qemu_env=env,

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import scenario
+from compat import Compatibility
 from lab.api import Lab
 from lab.errors import LabError
 from lab.progress import say
@@ -116,6 +117,17 @@ def lab(
         say(f"logs: {folder.relative_to(LOGS.parents[1])}")
     assert not new, "a kernel complained:\n" + "\n".join(new)
     assert not faults, f"DMA to memory that is not mapped: {faults}"
+
+
+@pytest.fixture
+def compat(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Compatibility]:
+    """Where a test says which programs worked; kept only if the test passes."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{request.node.path.stem}.{request.node.name}")
+    compat = Compatibility(name, lab.plan.kernel_version)
+    yield compat
+    reports = request.node.stash.get(REPORT, {})
+    if not any(report.failed for report in reports.values()):
+        compat.write()
 
 
 @pytest.hookimpl(wrapper=True)
