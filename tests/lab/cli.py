@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--with", dest="extra", action="append", default=[], metavar="SET", help="more packages"
     )
+    up.add_argument("--plugin", default="", metavar="FILE", help="a QEMU plugin, see tests/bench")
     up.add_argument("--no-wait", action="store_true", help="do not wait for the links")
 
     run = verb("run", "run a command in a host")

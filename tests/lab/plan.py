@@ -37,6 +37,7 @@ class Options:
     topology: str = ""
     append: str = ""
     extra: tuple[str, ...] = ()
+    plugin: str = ""
 
     def checked(self) -> Options:
         """The same with the defaults that depend on others; UsageError if they contradict."""
@@ -141,7 +142,7 @@ def make(options: Options) -> Plan:
         vmlinux=str(kernel.vmlinux),
         initrd=str(kernel.initrd),
         layers=tuple(str(path) for path in layers),
-        accel=accel.choose(kernel),
+        accel="tcg" if options.plugin else accel.choose(kernel),
         qemu=tuple(words),
         qemu_env=env,
     )

@@ -37,6 +37,11 @@ def console_log(run_dir: Path, host: str) -> Path:
     return run_dir / f"{host}.console"
 
 
+def plugin_socket(run_dir: Path, host: str) -> Path:
+    """Where the host's QEMU plugin, if there is one, answers."""
+    return run_dir / f"{host}.plugin"
+
+
 def kernel_arguments(plan: Plan, host: HostPlan) -> str:
     """The kernel command line of a host."""
     options = plan.options
@@ -114,6 +119,8 @@ def command(plan: Plan, host: HostPlan, run_dir: Path) -> list[str]:
         ]
         mac = f"52:54:00:12:00:{host.index:02x}"
         words += ["-device", f"virtio-net-pci,netdev=net,mac={mac},host_mtu=4500"]
+    if options.plugin:
+        words += ["-plugin", f"file={options.plugin},socket={plugin_socket(run_dir, host.name)}"]
     if plan.has_cable:
         for router in range(1, host.routers + 1):
             path = str(vfio_socket(run_dir, host.name, router))
