@@ -483,6 +483,8 @@ int u4_mr_fast_register(const struct u4_swqe *wqe)
 	if (mr->type != U4_MR_FAST || mr->state != U4_MR_FREE || wqe->mr.key >> 8 != mr->index ||
 	    mr->offset + mr->length > (u64)mr->npages << PAGE_SHIFT)
 		return -EINVAL;
+	/* Not the address of the mapping: a ULP may name its region anew (RPC-over-RDMA does). */
+	mr->iova = wqe->mr.addr;
 	mr->access = wqe->mr.access;
 	WRITE_ONCE(mr->key, wqe->mr.key);
 	smp_store_release(&mr->state, U4_MR_VALID);
