@@ -32,6 +32,11 @@ def share_dir(run_dir: Path, host: str) -> Path:
     return run_dir / f"{host}.share"
 
 
+def kept_dir(run_dir: Path, host: str) -> Path:
+    """What the host finds again after a reboot; QEMU keeps owners and modes beside the files."""
+    return run_dir / f"{host}.kept"
+
+
 def console_log(run_dir: Path, host: str) -> Path:
     """The host's console output, all boots."""
     return run_dir / f"{host}.console"
@@ -46,8 +51,10 @@ def kernel_arguments(plan: Plan, host: HostPlan) -> str:
     """The kernel command line of a host."""
     options = plan.options
     disks = ",".join(f"vd{chr(ord('a') + i)}" for i in range(len(plan.layers)))
+    # tsc=reliable: a host that was starved for a while would take its TSC for unstable and go
+    # over to the ACPI timer, which is slow, and wrong once it has missed a turn.
     words = [
-        "console=hvc0 panic=-1 mitigations=off nokaslr net.ifnames=0 log_buf_len=4M",
+        "console=hvc0 panic=-1 mitigations=off nokaslr tsc=reliable net.ifnames=0 log_buf_len=4M",
         f"lab.host={host.name} lab.index={host.index}",
         f"lab.hosts={','.join(one.name for one in plan.hosts)}",
         f"lab.layers={disks} lab.install={options.install}",
@@ -105,6 +112,9 @@ def command(plan: Plan, host: HostPlan, run_dir: Path) -> list[str]:
     share = share_dir(run_dir, host.name)
     words += ["-fsdev", f"local,id=share,path={share},security_model=none,multidevs=remap"]
     words += ["-device", "virtio-9p-pci,fsdev=share,mount_tag=share"]
+    kept = kept_dir(run_dir, host.name)
+    words += ["-fsdev", f"local,id=kept,path={kept},security_model=mapped-file,multidevs=remap"]
+    words += ["-device", "virtio-9p-pci,fsdev=kept,mount_tag=kept"]
     words += [
         "-object",
         "rng-random,id=rng,filename=/dev/urandom",
