@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from . import agreement, comparison, events, messages
+from . import agreement, comparison, events, messages, probing
 from .model import Link, LinkState, Reason, Setup, Trust, fingerprint
 from .orders import Authorize, StartSession
 from .policy import Verdict, decide
@@ -15,8 +15,13 @@ from .step import Step
 def clear(work: Step, link: Link) -> Link:
     """Forget what belonged to the old instance."""
     link = work.end_session(link)
-    link = replace(link, identity=b"", failures=0, setup=Setup())
+    link = _fresh(work.drop_probe(link))
     return work.put(link)
+
+
+def _fresh(link: Link) -> Link:
+    """The link without what its last instance knew."""
+    return replace(link, identity=b"", failures=0, setup=Setup(), checks=0, measured=None)
 
 
 def restart(work: Step, link: Link) -> None:
@@ -53,7 +58,7 @@ def session_up(work: Step, link: Link, event: events.SessionUp) -> None:
         if link.identity not in work.peers:
             _pin(work, link)
         work.send(link, messages.Admitted())
-        agreement.survey(work, link)
+        probing.consider(work, agreement.survey(work, link))
         return
     judge(work, link)
 

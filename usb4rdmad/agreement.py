@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from . import addressing
+from . import addressing, probing
 from .addressing import ATTEMPTS, MTU_MIN
 from .events import Configured, NetworkSurveyed, PortRead
 from .messages import Accept, Clash, Propose, Renew
@@ -37,7 +37,9 @@ CONFIGURE_RETRY = 5.0
 def wished_mtu(step: Step, link: Link) -> int:
     """The largest MTU that this side wants and the link can carry."""
     limit = link.kernel.mtu or addressing.MTU_MAX
-    return max(MTU_MIN, min(step.settings.mtu, limit))
+    peer = step.peers.get(link.identity)
+    wish = peer.mtu if peer is not None and peer.mtu else step.settings.mtu
+    return max(MTU_MIN, min(wish, limit))
 
 
 def begin(step: Step, link: Link) -> Link:
@@ -242,4 +244,4 @@ def settle(step: Step, link: Link) -> Link:
         young = step.now - link.since < PORT_PATIENCE * 1_000_000
         step.order(StartTimer(link.name, "port", PORT_RETRY if young else PORT_PATIENCE))
         return step.move(link, _not_active(link), Reason.WAITING_PORT)
-    return step.move(link, LinkState.ACTIVE)
+    return probing.consider(step, step.move(link, LinkState.ACTIVE))

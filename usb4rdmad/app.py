@@ -10,20 +10,21 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from . import __version__, config
+from . import __version__, config, placed
 from .bus.service import BusService
 from .effects import Hub
 from .errors import ConfigInvalid
-from .events import SettingsChanged
+from .events import AdminPolicy, KeysPlaced, SettingsChanged
 from .log import MessageId, log, note, setup
-from .model import LinkState, State, fingerprint
+from .model import LinkState, Peer, Policy, Settings, State, fingerprint
 from .notify import Notifier
 from .orders import Report
 from .pairing import noise
-from .ports import Driver, Networks, Rdma
+from .ports import Driver, Machine, Networks, Prober, Rdma
 from .store import Store
 
 WATCHDOG_PATIENCE = 10.0
@@ -47,21 +48,36 @@ class Adapters:
     rdma: Rdma
     watch: Callable[[Hub], Callable[[], None]]
     """Starts to feed link events into the hub; gives what stops that."""
+    prober: Prober | None = None
+    machine: Machine | None = None
 
 
 def real_adapters() -> Adapters:
     """The machine we run on."""
     from .driver import SysfsDriver
+    from .hardware import SysfsMachine
     from .net import HostNetworks
     from .rdma import SysfsRdma
     from .udev import Udev
 
     def watch(hub: Hub) -> Callable[[], None]:
-        udev = Udev(hub.link_changed, hub.link_removed, hub.scan)
+        udev = Udev(hub.link_changed, hub.link_removed, hub.scan, hub.hardware_changed)
         udev.start()
         return udev.stop
 
-    return Adapters(SysfsDriver(), HostNetworks(), SysfsRdma(), watch)
+    return Adapters(
+        SysfsDriver(), HostNetworks(), SysfsRdma(), watch, _real_prober(), SysfsMachine()
+    )
+
+
+def _real_prober() -> Prober | None:
+    """What carries tests out; None where it is not installed."""
+    try:
+        from .selftest.tester import ChildProber
+    except ImportError:
+        return None
+    prober: Prober = ChildProber()
+    return prober
 
 
 class App:
@@ -77,18 +93,22 @@ class App:
         self.hub: Hub | None = None
         self.service: BusService
         self._psk: bytes | None = None
+        self._store: Store
+        self._config = config.Config()
 
     async def run(self) -> None:
         """Until told to stop. Links stay as they are, before and after."""
         settings = config.load(self._options.config)
         setup(settings.log.level)
         credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-        store = Store(self._options.state, Path(credentials) if credentials else None)
+        store = self._store = Store(self._options.state, Path(credentials) if credentials else None)
         store.open()
         key = store.key()
-        state = State(fingerprint(noise.public_key(key)), settings.settings(), {}, store.load())
         self._psk = store.cluster_key()
-        self._check_secret(settings)
+        self._config = settings
+        in_force = self._in_force(store.policy())
+        self._check_secret(in_force.policy)
+        state = State(fingerprint(noise.public_key(key)), in_force, {}, store.load())
         hub = self.hub = Hub(
             state,
             key,
@@ -98,13 +118,16 @@ class App:
             self._adapters.rdma,
             store,
             self._psk,
+            self._adapters.prober,
+            self._adapters.machine,
         )
-        service = self.service = BusService(hub, noise.public_key(key), self.reload)
+        service = self.service = BusService(hub, noise.public_key(key), self)
         hub.changed = lambda now: self._changed(now, service)
         hub.reported = lambda report: self._reported(report, service)
         try:
             async with asyncio.TaskGroup() as group:
                 running = [group.create_task(hub.run(), name="hub")]
+                hub.post(KeysPlaced(self._placed()))
                 unwatch = self._adapters.watch(hub)
                 hub.scan()
                 await hub.flush()
@@ -144,18 +167,42 @@ class App:
         self._notifier.reloading(time.monotonic_ns() // 1000)
         try:
             settings = config.load(self._options.config)
-            self._check_secret(settings)
+            self._check_secret(self._store.policy() or Policy(settings.pairing.policy))
         except ConfigInvalid as error:
             note(MessageId.CONFIG_INVALID, f"{error}; the old configuration stays")
             raise
         finally:
             self._notifier.ready()
+        self._config = settings
         log.setLevel(settings.log.level.upper())
         if self.hub is not None:
-            self.hub.post(SettingsChanged(settings.settings()))
+            self.hub.post(SettingsChanged(self._in_force(self._store.policy())))
+            self.hub.post(KeysPlaced(self._placed()))
 
-    def _check_secret(self, settings: config.Config) -> None:
-        if settings.pairing.policy == "cluster" and self._psk is None:
+    async def set_policy(self, policy: Policy | None) -> None:
+        """Choose at run time what happens with strangers; None: as configured."""
+        self._check_secret(policy or Policy(self._config.pairing.policy))
+        if self.hub is not None:
+            await self.hub.ask(AdminPolicy(policy, self._in_force(policy)))
+
+    def configuration(self) -> dict[str, Any]:
+        """What is in force, by section, and whether the policy was set at run time."""
+        policy = self._store.policy()
+        found: dict[str, Any] = self._config.model_dump()
+        found["pairing"]["policy"] = self._in_force(policy).policy.value
+        found["pairing"]["policy_set_at_run_time"] = policy is not None
+        found["pairing"]["cluster_secret"] = self._psk is not None
+        return found
+
+    def _in_force(self, policy: Policy | None) -> Settings:
+        settings = self._config.settings()
+        return settings if policy is None else replace(settings, policy=policy)
+
+    def _placed(self) -> tuple[Peer, ...]:
+        return placed.load(self._options.config.parent / placed.FOLDER)
+
+    def _check_secret(self, policy: Policy) -> None:
+        if policy is Policy.CLUSTER and self._psk is None:
             raise ConfigInvalid(
                 'policy = "cluster" without a secret',
                 "put one into /etc/credstore/usb4rdma.cluster and restart usb4rdmad",

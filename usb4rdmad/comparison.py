@@ -13,12 +13,11 @@ from dataclasses import replace
 from .errors import AlreadyPaired, BadState, RateLimited
 from .events import CodeReady
 from .messages import Confirm, PairRequest, Reject
-from .model import Link, LinkState, Pairing, Peer, Reason, Trust
+from .model import Link, LinkState, Pairing, Peer, Reason, Subnets, Trust
 from .orders import Compare, StartTimer
 from .step import Step
 
 PAIRINGS_MAX = 3
-TIMEOUT = 120
 RESEND = 2.0
 
 
@@ -54,10 +53,11 @@ def requested_there(step: Step, link: Link) -> Link:
 def _start(step: Step, link: Link, uid: int) -> Link:
     initiator = step.identity < link.identity
     serial = (link.kernel.instance * 16 + link.failures) & 0xFFFFFFFF
-    pairing = Pairing(serial, initiator, by=uid, expires=step.now + TIMEOUT * 1_000_000)
+    timeout = step.settings.pairing_timeout
+    pairing = Pairing(serial, initiator, by=uid, expires=step.now + timeout * 1_000_000)
     link = replace(link, pairing=pairing, failures=link.failures + 1)
     link = step.move(link, LinkState.PAIRING, Reason.COMPARE_CODE)
-    step.order(Compare(link.name, initiator), StartTimer(link.name, "pairing", TIMEOUT))
+    step.order(Compare(link.name, initiator), StartTimer(link.name, "pairing", timeout))
     return link
 
 
@@ -120,7 +120,8 @@ def pin(step: Step, link: Link, trust: Trust, uid: int) -> None:
             first_seen=known.first_seen if known else step.now,
             last_seen=step.now,
             paired_by=uid,
-            subnets=known.subnets if known else Peer(b"", b"", trust).subnets,
+            subnets=known.subnets if known else Subnets(),
+            mtu=known.mtu if known else 0,
         )
     )
     step.report("peer-paired", link, trust=trust.value)

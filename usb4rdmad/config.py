@@ -23,6 +23,8 @@ from .model import Policy, Settings
 
 DEFAULT = Path("/etc/usb4rdma/usb4rdmad.toml")
 
+TIMEOUT_MIN, TIMEOUT_MAX = 10, 600
+
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
@@ -31,6 +33,7 @@ class PairingSection(BaseModel):
 
     model_config = _STRICT
     policy: Literal["confirm", "tofu", "cluster", "off"] = "confirm"
+    timeout: Annotated[int, Field(ge=TIMEOUT_MIN, le=TIMEOUT_MAX)] = 120
 
 
 class NetworkSection(BaseModel):
@@ -42,6 +45,7 @@ class NetworkSection(BaseModel):
     ipv4: bool = True
     ipv4_pool: str = "169.254.0.0/16"
     ipv6: bool = True
+    self_test: bool = True
 
     @field_validator("ipv4_pool")
     @classmethod
@@ -78,6 +82,8 @@ class Config(BaseModel):
             ipv4_pool=IPv4Network(self.network.ipv4_pool) if self.network.ipv4 else None,
             ipv6=self.network.ipv6,
             configure=self.network.configure,
+            self_test=self.network.self_test,
+            pairing_timeout=self.pairing.timeout,
         )
 
 
@@ -136,7 +142,10 @@ def _say(error: Any, values: dict[str, Any]) -> str:
     if kind == "value_error":
         return f"{shown}: {context['error']}"
     if kind in ("greater_than_equal", "less_than_equal"):
-        return f"{shown}: expected {MTU_MIN} to {MTU_MAX}"
+        section = Config.model_fields[where[0]].annotation
+        limits = getattr(section, "model_fields", {})[where[1]].metadata
+        low, high = (getattr(limit, side) for limit, side in zip(limits, ("ge", "le"), strict=True))
+        return f"{shown}: expected {low} to {high}"
     if kind in ("model_type", "dict_type"):
         return f"{place}: expected a section of settings"
     wanted_type = {"bool_type": "true or false", "int_type": "a number", "string_type": "a text"}

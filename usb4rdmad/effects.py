@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 
 from . import events, orders
-from .errors import DriverError, HandshakeInvalid, NetworkError, Usb4RdmaError
+from .channels import Channels
+from .errors import DriverError, NetworkError, Usb4RdmaError
 from .events import Event
 from .log import MessageId, log, note
 from .machine import step
-from .model import KernelLink, Policy, State
-from .pairing.compare import Comparison
-from .pairing.session import End, Invalid, Mismatch, Notice, Output, Session, Stalled, Up
-from .ports import Driver, Networks, PeerStore, Rdma
+from .model import Policy, State
+from .ports import Driver, Machine, Networks, PeerStore, Prober, Rdma
+from .probes import Probes
 
-EARLY_FRAMES = 8
 ATTACH_RETRY = 1.0
+HARDWARE_PAUSE = 0.1
 EPERM, EIO = 1, 5
 
 
@@ -44,6 +43,8 @@ class Hub:
         rdma: Rdma,
         store: PeerStore,
         psk: bytes | None = None,
+        prober: Prober | None = None,
+        machine: Machine | None = None,
     ) -> None:
         self._psk = psk
         self.state = state
@@ -51,16 +52,15 @@ class Hub:
         self.rdma = rdma
         self.changed: Callable[[State], None] = lambda state: None
         self.reported: Callable[[orders.Report], None] = lambda report: None
-        self._key = key
-        self._hostname = hostname
+        self.tested: Callable[[orders.ProbeResult], None] = lambda result: None
+        self._machine = machine
+        self._channels = Channels(key, hostname, driver, self.post)
+        self._probes = Probes(prober, self.post)
         self._networks = networks
         self._store = store
         self._queue: asyncio.Queue[tuple[Event | None, asyncio.Future[None] | None]] = (
             asyncio.Queue()
         )
-        self._sessions: dict[str, tuple[int, Session]] = {}
-        self._early: dict[str, deque[bytes]] = {}
-        self._comparisons: dict[str, Comparison] = {}
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._attached: set[str] = set()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -119,8 +119,21 @@ class Hub:
 
     # Links as the driver has them
 
+    def hardware_changed(self) -> None:
+        """Something about the PC's ports may have changed: read them, once a burst."""
+        if self._machine is None or ("", "hardware") in self._timers:
+            return
+        loop = asyncio.get_running_loop()
+        self._timer(("", "hardware"), loop.call_later(HARDWARE_PAUSE, self._read_hardware))
+
+    def _read_hardware(self) -> None:
+        self._timers.pop(("", "hardware"), None)
+        if self._machine is not None:
+            self.post(events.HardwareSeen(self._machine.hardware()))
+
     def scan(self) -> None:
         """Read all links again: at start, and when events were lost."""
+        self._read_hardware()
         present = self.driver.names()
         for name in present:
             self.link_changed(name)
@@ -144,13 +157,13 @@ class Hub:
         if name in self._attached:
             self._attached.discard(name)
             self.driver.detach(name)
-        self._early.pop(name, None)
+        self._channels.forget(name)
         self.post(events.KernelGone(name))
 
     def _attach(self, name: str) -> None:
         try:
             self.driver.attach(
-                name, lambda frame: self._frame(name, frame), lambda: self._hangup(name)
+                name, lambda frame: self._channels.frame(name, frame), lambda: self._hangup(name)
             )
             self._attached.add(name)
         except DriverError as error:
@@ -168,81 +181,6 @@ class Hub:
         kernel = self.driver.read(name)
         if kernel is None:
             self.post(events.KernelGone(name))
-
-    # Sessions
-
-    def _frame(self, name: str, frame: bytes) -> None:
-        entry = self._sessions.get(name)
-        if entry is None:
-            self._early.setdefault(name, deque(maxlen=EARLY_FRAMES)).append(frame)
-            return
-        self._output(name, entry[0], entry[1], entry[1].receive(frame, time.monotonic()))
-
-    def _output(self, name: str, instance: int, session: Session, output: Output) -> None:
-        for frame in output.frames:
-            self.driver.send(name, frame)
-        for notice in output.notices:
-            self.post(_event(name, instance, notice))
-        if session.deadline is None:
-            self._stop_timer((name, "session"))
-        else:
-            loop = asyncio.get_running_loop()
-            delay = max(0.0, session.deadline - time.monotonic())
-            self._timer((name, "session"), loop.call_later(delay, self._tick, name))
-
-    def _tick(self, name: str) -> None:
-        entry = self._sessions.get(name)
-        if entry is not None:
-            self._output(name, entry[0], entry[1], entry[1].tick(time.monotonic()))
-
-    def _start_session(self, kernel: KernelLink) -> None:
-        session = Session(
-            self._key,
-            self._hostname,
-            End(kernel.local_host_id, kernel.local_epoch, kernel.local_uuid),
-            End(kernel.host_id, kernel.epoch, kernel.peer_uuid),
-            psk=self._psk if self.state.settings.policy is Policy.CLUSTER else None,
-        )
-        self._sessions[kernel.name] = (kernel.instance, session)
-        self._output(kernel.name, kernel.instance, session, session.start(time.monotonic()))
-        for frame in self._early.pop(kernel.name, ()):
-            self._frame(kernel.name, frame)
-
-    def _end_session(self, name: str) -> None:
-        self._sessions.pop(name, None)
-        self._comparisons.pop(name, None)
-        self._stop_timer((name, "session"))
-
-    def _send(self, name: str, body: bytes) -> None:
-        entry = self._sessions.get(name)
-        frame = entry[1].send(body) if entry else None
-        if frame is not None:
-            self.driver.send(name, frame)
-
-    def _compare(self, name: str, initiator: bool) -> None:
-        entry = self._sessions.get(name)
-        if entry is None:
-            return
-        comparison = Comparison(initiator, entry[1].handshake_hash)
-        self._comparisons[name] = comparison
-        first = comparison.start()
-        if first is not None:
-            self._send(name, first)
-
-    def _compare_input(self, name: str, body: bytes) -> None:
-        comparison = self._comparisons.get(name)
-        if comparison is None:
-            return
-        try:
-            answer = comparison.receive(body)
-        except HandshakeInvalid:
-            del self._comparisons[name]
-            self.post(events.ComparisonFailed(name))
-            return
-        if answer is not None:
-            self._send(name, answer)
-        if comparison.code:
-            self.post(events.CodeReady(name, comparison.code))
 
     # Timers
 
@@ -264,15 +202,16 @@ class Hub:
     def _do(self, order: orders.Order) -> None:
         match order:
             case orders.StartSession():
-                self._start_session(order.kernel)
+                cluster = self.state.settings.policy is Policy.CLUSTER
+                self._channels.start(order.kernel, self._psk if cluster else None)
             case orders.EndSession():
-                self._end_session(order.link)
+                self._channels.end(order.link)
             case orders.Send():
-                self._send(order.link, order.body)
+                self._channels.send(order.link, order.body)
             case orders.Compare():
-                self._compare(order.link, order.initiator)
+                self._channels.compare(order.link, order.initiator)
             case orders.CompareInput():
-                self._compare_input(order.link, order.body)
+                self._channels.compare_input(order.link, order.body)
             case orders.Authorize():
                 self._authorize(order)
             case orders.Deauthorize():
@@ -288,6 +227,16 @@ class Hub:
                 self._configure(order)
             case orders.ReadPort():
                 self.post(events.PortRead(order.link, self.rdma.port(order.ibdev)))
+            case orders.OpenProbe():
+                self._probes.open(order)
+            case orders.RunProbe():
+                self._probes.run(order)
+            case orders.CloseProbe():
+                self._probes.close(order.link)
+            case orders.ProbeResult():
+                self.tested(order)
+            case orders.SavePolicy():
+                self._store.save_policy(order.policy)
             case orders.StartTimer():
                 loop = asyncio.get_running_loop()
                 self._timer(
@@ -328,23 +277,11 @@ class Hub:
 
     def close(self) -> None:
         """Let go of everything; the kernel's gates stay as they are."""
+        self._channels.close()
+        self._probes.close_all()
         for handle in self._timers.values():
             handle.cancel()
         self._timers.clear()
         for name in self._attached:
             self.driver.detach(name)
         self._attached.clear()
-
-
-def _event(name: str, instance: int, notice: Notice) -> Event:
-    match notice:
-        case Up():
-            return events.SessionUp(name, instance, notice.public_key, notice.name, notice.cluster)
-        case Stalled():
-            return events.SessionStalled(name, instance)
-        case Mismatch():
-            return events.SessionMismatch(name, instance)
-        case Invalid():
-            return events.SessionInvalid(name, instance)
-        case bytes():
-            return events.MessageReceived(name, notice)

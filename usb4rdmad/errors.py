@@ -82,6 +82,37 @@ class AlreadyPaired(Usb4RdmaError):
     name = "AlreadyPaired"
 
 
+class Busy(Usb4RdmaError):
+    """Something like it is under way."""
+
+    name = "Busy"
+
+
+class AlreadyRegistered(Usb4RdmaError):
+    """A client has one agent."""
+
+    name = "AlreadyRegistered"
+
+
+class NoSuchAgent(Usb4RdmaError):
+    """No agent of that path."""
+
+    name = "NoSuchAgent"
+
+
+class TestFailed(Usb4RdmaError):
+    """A test over a link came to nothing."""
+
+    name = "TestFailed"
+    __test__ = False
+
+
+class CodeMismatch(Usb4RdmaError):
+    """The other host's code, as somebody read it, is not ours."""
+
+    name = "CodeMismatch"
+
+
 class RateLimited(Usb4RdmaError):
     """Too many tries."""
 

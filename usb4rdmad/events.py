@@ -5,7 +5,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .model import Identity, Interface, KernelLink, Network, Port, Settings
+from .model import (
+    Hardware,
+    Identity,
+    Interface,
+    KernelLink,
+    Measured,
+    Network,
+    Peer,
+    Policy,
+    Port,
+    ProbePlan,
+    Settings,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +113,32 @@ class PortRead:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeOpened:
+    """Our end of a test is there (endpoint is what the other one needs), or not (error)."""
+
+    link: str
+    serial: int
+    endpoint: bytes
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeDone:
+    """A test has ended, one way or the other."""
+
+    link: str
+    serial: int
+    measured: Measured
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareSeen:
+    """The PC's USB4 ports were read."""
+
+    hardware: Hardware
+
+
+@dataclass(frozen=True, slots=True)
 class CodeReady:
     """Both nonces are known; the humans may compare."""
 
@@ -191,6 +229,46 @@ class AdminLabel:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminShun:
+    """An administrator shuts out the host at the end of this link, known or not."""
+
+    link: str
+    uid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AdminProbe:
+    """An administrator wants a test over this link."""
+
+    link: str
+    plan: ProbePlan
+
+
+@dataclass(frozen=True, slots=True)
+class AdminMtu:
+    """An administrator wants this MTU for a peer's links; 0 for the configuration's."""
+
+    identity: Identity
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class AdminPolicy:
+    """An administrator sets the policy at run time; None goes back to the configuration's."""
+
+    policy: Policy | None
+    settings: Settings
+    """What then is in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeysPlaced:
+    """The directory of pre-placed keys was read."""
+
+    peers: tuple[Peer, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SettingsChanged:
     """The configuration was read again."""
 
@@ -209,6 +287,9 @@ Event = (
     | NetworkSurveyed
     | Configured
     | PortRead
+    | ProbeOpened
+    | ProbeDone
+    | HardwareSeen
     | CodeReady
     | ComparisonFailed
     | TimerFired
@@ -221,5 +302,10 @@ Event = (
     | AdminForget
     | AdminBlock
     | AdminLabel
+    | AdminShun
+    | AdminProbe
+    | AdminMtu
+    | AdminPolicy
+    | KeysPlaced
     | SettingsChanged
 )

@@ -31,6 +31,9 @@ class MessageId(Enum):
     STOPPED = ("a1b9e0c6f2d94d6d8a4b0f5c3f7e1d02", logging.INFO, "stopped, links stay as they are")
     CONFIG_INVALID = ("a1b9e0c6f2d94d6d8a4b0f5c3f7e1d03", logging.ERROR, "configuration refused")
     STORE_QUARANTINED = ("a1b9e0c6f2d94d6d8a4b0f5c3f7e1d04", logging.WARNING, "record quarantined")
+    STORE_UPGRADED = ("a1b9e0c6f2d94d6d8a4b0f5c3f7e1d05", logging.INFO, "state brought up to date")
+    POLICY_SET = ("a1b9e0c6f2d94d6d8a4b0f5c3f7e1d06", logging.NOTSET + 25, "policy was set")
+    KEY_REFUSED = ("a1b9e0c6f2d94d6d8a4b0f5c3f7e1d07", logging.WARNING, "pre-placed key refused")
     LINK_DISCOVERED = ("a1b9e0c6f2d94d6d8a4b0f5c3f7e1d10", logging.INFO, "cable with a host")
     LINK_GONE = ("a1b9e0c6f2d94d6d8a4b0f5c3f7e1d11", logging.INFO, "cable is gone")
     LINK_ADOPTED = ("a1b9e0c6f2d94d6d8a4b0f5c3f7e1d12", logging.INFO, "open already, taken over")
@@ -68,8 +71,16 @@ class MessageId(Enum):
         logging.WARNING,
         "A HOST THAT GIVES A KNOWN NAME HAS ANOTHER KEY",
     )
+    SELF_TEST_PASSED = ("a1b9e0c6f2d94d6d8a4b0f5c3f7e1d1d", logging.INFO, "self-test passed")
+    SELF_TEST_FAILED = (
+        "a1b9e0c6f2d94d6d8a4b0f5c3f7e1d1e",
+        logging.WARNING,
+        "self-test failed: RDMA does not work on this link",
+    )
     PEER_PAIRED = ("a1b9e0c6f2d94d6d8a4b0f5c3f7e1d20", logging.NOTSET + 25, "peer is trusted now")
     PEER_FORGOTTEN = ("a1b9e0c6f2d94d6d8a4b0f5c3f7e1d21", logging.NOTSET + 25, "peer is forgotten")
+    PEER_PLACED = ("a1b9e0c6f2d94d6d8a4b0f5c3f7e1d25", logging.INFO, "pre-placed key is trusted")
+    PEER_BLOCKED = ("a1b9e0c6f2d94d6d8a4b0f5c3f7e1d24", logging.NOTSET + 25, "peer is shut out")
     PAIRING_CODE = (
         "a1b9e0c6f2d94d6d8a4b0f5c3f7e1d22",
         logging.NOTSET + 25,

@@ -10,23 +10,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from . import admission, agreement, comparison, events, messages
-from .errors import BadState, MessageInvalid, NoSuchLink, NoSuchPeer
+from . import administration, admission, agreement, comparison, events, messages, probing
+from .errors import MessageInvalid, NoSuchLink
 from .model import (
     KernelLink,
     KernelState,
     Link,
     LinkState,
-    Peer,
-    Policy,
     Reason,
     State,
-    Trust,
 )
 from .orders import (
     CompareInput,
     Deauthorize,
-    ForgetPeer,
     Order,
     ReadPort,
     StartSession,
@@ -38,14 +34,6 @@ from .step import TIMERS, Step
 
 RETRY_MAX = 60.0
 EALREADY, ESTALE = 114, 116
-LABEL_MAX = 64
-_BY_POLICY = (
-    Reason.UNKNOWN_PEER,
-    Reason.POLICY_OFF,
-    Reason.KEY_CHANGED,
-    Reason.CLUSTER_SECRET,
-)
-"""Reasons that another policy may do away with."""
 
 
 def step(state: State, event: events.Event, now: int) -> tuple[State, list[Order]]:
@@ -54,9 +42,17 @@ def step(state: State, event: events.Event, now: int) -> tuple[State, list[Order
     if isinstance(event, events.KernelSeen):
         _kernel(work, event.kernel)
     elif isinstance(event, events.SettingsChanged):
-        _settings(work, event)
-    elif isinstance(event, events.AdminForget | events.AdminBlock | events.AdminLabel):
-        _peer(work, event)
+        administration.settings_changed(work, event)
+    elif isinstance(event, events.HardwareSeen):
+        work.hardware = event.hardware
+    elif isinstance(event, events.KeysPlaced):
+        administration.keys_placed(work, event)
+    elif isinstance(event, events.AdminPolicy):
+        administration.policy_set(work, event)
+    elif isinstance(
+        event, events.AdminForget | events.AdminBlock | events.AdminLabel | events.AdminMtu
+    ):
+        administration.of_peer(work, event)
     else:
         link = work.links.get(event.link)
         if link is not None:
@@ -88,6 +84,10 @@ def _link(work: Step, link: Link, event: events.Event) -> None:
             agreement.configured(work, link, event)
         case events.PortRead():
             agreement.port_read(work, link, event)
+        case events.ProbeOpened():
+            probing.opened(work, link, event)
+        case events.ProbeDone():
+            probing.done(work, link, event)
         case events.CodeReady():
             comparison.code_ready(work, link, event)
         case events.ComparisonFailed():
@@ -95,7 +95,7 @@ def _link(work: Step, link: Link, event: events.Event) -> None:
         case events.TimerFired():
             _timer(work, link, event.purpose)
         case _:
-            _admin(work, link, event)
+            administration.of_link(work, link, event)
 
 
 def _session_trouble(
@@ -173,6 +173,7 @@ def _instance(work: Step, link: Link, first: bool) -> None:
 
 def _gone(work: Step, link: Link) -> None:
     work.end_session(link)
+    work.drop_probe(link)
     work.order(*(StopTimer(link.name, purpose) for purpose in TIMERS))
     work.report("link-gone", link)
     _seen(work, link)
@@ -238,6 +239,12 @@ def _message(work: Step, link: Link, body: bytes) -> None:
         case messages.Refused():
             if link.state is LinkState.WAITING_APPROVAL:
                 work.move(link, link.state, Reason.PEER_REFUSED)
+        case messages.Offer():
+            probing.offered(work, link, message)
+        case messages.Answer():
+            probing.answered(work, link, message)
+        case messages.Decline():
+            probing.declined(work, link, message)
         case None:
             pass
 
@@ -253,77 +260,7 @@ def _timer(work: Step, link: Link, purpose: str) -> None:
         comparison.ended(work, link, Reason.PAIRING_TIMEOUT, tell=True)
     elif purpose == "confirm":
         comparison.resend(work, link)
-
-
-# What administrators do
-
-
-def _admin(work: Step, link: Link, event: events.Event) -> None:
-    match event:
-        case events.AdminAuthorize():
-            if link.authorized:
-                return
-            if not link.secured or link.state is LinkState.INCOMPATIBLE:
-                raise BadState(
-                    f"{link.kernel.place} is {link.state.value}: its peer has not proved a key",
-                    "usb4rdmad must run on the other host too",
-                )
-            if link.identity == work.identity:
-                raise BadState(f"{link.kernel.place} leads to a host with our own key")
-            comparison.pin(work, link, Trust.MANUAL, event.uid)
-            admission.admit(work, link)
-        case events.AdminDeauthorize():
-            work.move(link, LinkState.WAITING_APPROVAL, Reason.DEAUTHORIZED)
-        case events.AdminReset():
-            admission.restart(work, link)
-        case events.AdminPair():
-            comparison.requested_here(work, link, event.uid)
-        case events.AdminConfirm():
-            link = comparison.confirmed_here(work, link, event.uid)
-            if comparison.is_complete(link):
-                admission.admit(work, link)
-        case events.AdminReject():
-            if link.state is not LinkState.PAIRING:
-                raise BadState(f"{link.kernel.place} is not being paired")
-            comparison.ended(work, link, Reason.PAIRING_REJECTED, tell=True)
-
-
-def _peer(work: Step, event: events.AdminForget | events.AdminBlock | events.AdminLabel) -> None:
-    peer = work.peers.get(event.identity)
-    if peer is None:
-        raise NoSuchPeer(f"no peer {event.identity.hex()[:16]}")
-    if isinstance(event, events.AdminLabel):
-        if len(event.label) > LABEL_MAX or not event.label.isprintable():
-            raise BadState(f"a label has up to {LABEL_MAX} printable characters")
-        work.save(replace(peer, label=event.label))
-        return
-    links = work.links_of(event.identity)
-    if isinstance(event, events.AdminBlock):
-        work.save(replace(peer, trust=Trust.BLOCKED))
-        for link in links:
-            work.send(link, messages.Refused())
-            work.move(link, LinkState.BLOCKED, Reason.PEER_BLOCKED)
-        return
-    for link in links:
-        work.move(link, LinkState.WAITING_APPROVAL, Reason.DEAUTHORIZED)
-    del work.peers[peer.identity]
-    work.order(ForgetPeer(peer.identity))
-    _report_forgotten(work, peer)
-
-
-def _report_forgotten(work: Step, peer: Peer) -> None:
-    work.report("peer-forgotten", None, identity=peer.identity.hex(), name=peer.name)
-
-
-def _settings(work: Step, event: events.SettingsChanged) -> None:
-    old, work.settings = work.settings, event.settings
-    other_handshake = (old.policy is Policy.CLUSTER) != (work.settings.policy is Policy.CLUSTER)
-    for link in list(work.links.values()):
-        if other_handshake and link.kernel.ready and not link.authorized:
-            admission.restart(work, link)
-        elif link.state in (LinkState.WAITING_APPROVAL, LinkState.BLOCKED) and link.secured:
-            if link.reason in _BY_POLICY:
-                admission.judge(work, link)
-        elif link.authorized and old != event.settings and link.secured:
-            work.send(link, messages.Renew())
-            agreement.agree_again(work, link)
+    elif purpose == "probe":
+        probing.stop(work, link, "the other host did not answer in time")
+    elif purpose == "check":
+        probing.consider(work, link)

@@ -15,17 +15,22 @@ from ipaddress import IPv4Network, IPv6Network
 
 from .addressing import MTU_MAX, MTU_MIN, acceptable
 from .errors import MessageInvalid
-from .model import Subnets
+from .model import ENDPOINT_MAX, PROBE_COUNT_MAX, PROBE_SIZE_MAX, ProbeKind, Subnets
 
 PROPOSE, ACCEPT, CLASH, RENEW = 0x01, 0x02, 0x03, 0x04
 COMPARE_MIN, COMPARE_MAX = 0x10, 0x12
 PAIR, CONFIRM, REJECT = 0x18, 0x19, 0x1A
 REFUSED, ADMITTED = 0x20, 0x21
+OFFER, ANSWER, DECLINE = 0x30, 0x31, 0x32
 
 _PROPOSE = struct.Struct(">BHIB4s16s")
 _ACCEPT = struct.Struct(">BHI")
 _CLASH = struct.Struct(">BH")
+_OFFER = struct.Struct(">BHBII")
+_ANSWER = struct.Struct(">BH")
 _HAS_V4, _HAS_V6 = 1, 2
+_PROBES = {1: ProbeKind.PING, 2: ProbeKind.WRITE, 3: ProbeKind.READ}
+_PROBE_NUMBER = {kind: number for number, kind in _PROBES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,32 @@ class Comparison:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Let us measure: my end of the test is there."""
+
+    serial: int
+    kind: ProbeKind
+    size: int
+    count: int
+    endpoint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Mine too, go ahead."""
+
+    serial: int
+    endpoint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """No test now."""
+
+    serial: int
+
+
 Message = (
     Propose
     | Accept
@@ -100,6 +131,9 @@ Message = (
     | Refused
     | Admitted
     | Comparison
+    | Offer
+    | Answer
+    | Decline
 )
 
 _PLAIN: dict[int, type[Renew | PairRequest | Confirm | Reject | Refused | Admitted]] = {
@@ -132,6 +166,14 @@ def encode(message: Message) -> bytes:
         return _CLASH.pack(CLASH, message.seq)
     if isinstance(message, Comparison):
         return message.body
+    if isinstance(message, Offer):
+        kind = _PROBE_NUMBER[message.kind]
+        head = _OFFER.pack(OFFER, message.serial, kind, message.size, message.count)
+        return head + message.endpoint
+    if isinstance(message, Answer):
+        return _ANSWER.pack(ANSWER, message.serial) + message.endpoint
+    if isinstance(message, Decline):
+        return _ANSWER.pack(DECLINE, message.serial)
     return bytes([_KIND[type(message)]])
 
 
@@ -176,8 +218,27 @@ def decode(body: bytes) -> Message | None:
     if COMPARE_MIN <= kind <= COMPARE_MAX:
         _exactly(body, 33, "comparison")
         return Comparison(body)
+    if kind in (OFFER, ANSWER, DECLINE):
+        return _probe(body)
     plain = _PLAIN.get(kind)
     if plain is not None:
         _exactly(body, 1, plain.__name__)
         return plain()
     return None
+
+
+def _probe(body: bytes) -> Offer | Answer | Decline:
+    if body[0] == DECLINE:
+        _exactly(body, _ANSWER.size, "decline")
+        return Decline(_ANSWER.unpack(body)[1])
+    head = _OFFER if body[0] == OFFER else _ANSWER
+    endpoint = body[head.size :]
+    if not 1 <= len(endpoint) <= ENDPOINT_MAX:
+        raise MessageInvalid(f"test: {len(body)} bytes")
+    if body[0] == ANSWER:
+        return Answer(_ANSWER.unpack_from(body)[1], endpoint)
+    _, serial, number, size, count = _OFFER.unpack_from(body)
+    kind = _PROBES.get(number)
+    if kind is None or not 1 <= size <= PROBE_SIZE_MAX or not 1 <= count <= PROBE_COUNT_MAX:
+        raise MessageInvalid(f"test: kind {number}, {count} operations of {size} bytes")
+    return Offer(serial, kind, size, count, endpoint)

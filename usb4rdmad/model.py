@@ -107,6 +107,8 @@ class Trust(StrEnum):
     MANUAL = "manual"
     TOFU = "tofu"
     CLUSTER = "cluster"
+    PLACED = "placed"
+    """Its key is in authorized_peers.d."""
     BLOCKED = "blocked"
 
 
@@ -231,6 +233,62 @@ class Pairing:
     expires: int = 0
 
 
+class ProbeKind(StrEnum):
+    """What a test over a link measures."""
+
+    PING = "ping"
+    """Latency: sends that the other end answers with sends."""
+    WRITE = "write"
+    """Bandwidth: RDMA writes into the other end's memory."""
+    READ = "read"
+    """Bandwidth: RDMA reads from it."""
+
+
+PROBE_SIZE_MAX = 1 << 20
+PROBE_COUNT_MAX = 100_000
+ENDPOINT_MAX = 96
+
+
+@dataclass(frozen=True, slots=True)
+class ProbePlan:
+    """One measurement, as one end carries it out."""
+
+    kind: ProbeKind
+    size: int
+    """Bytes an operation, 1..PROBE_SIZE_MAX."""
+    count: int
+    """Operations, 1..PROBE_COUNT_MAX."""
+    initiator: bool
+    """This end posts the operations and measures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a test found."""
+
+    error: str = ""
+    """A sentence; empty when it went well."""
+    latency_ns: int = 0
+    """ping: median of half a round trip."""
+    p99_ns: int = 0
+    bits_per_second: int = 0
+    """write, read."""
+    operations: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A test under way on a link."""
+
+    serial: int
+    plan: ProbePlan
+    remote: bytes = b""
+    """The other end's endpoint, once known."""
+    opened: bool = False
+    """Our end is there."""
+    by_admin: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """A host whose key we have decided about."""
@@ -244,6 +302,8 @@ class Peer:
     last_seen: int = 0
     paired_by: int = 0
     subnets: Subnets = Subnets()
+    mtu: int = 0
+    """The MTU that is wanted for its links; 0 for the configuration's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +327,13 @@ class Link:
     port: Port = Port()
     pairing: Pairing | None = None
     failures: int = 0
+    probe: Probe | None = None
+    probes: int = 0
+    """Tests begun here on this link; numbers them."""
+    checks: int = 0
+    """Self-tests tried in this instance."""
+    measured: Measured | None = None
+    """What the last ping of this instance found."""
 
     @property
     def authorized(self) -> bool:
@@ -283,6 +350,39 @@ class Settings:
     ipv4_pool: IPv4Network | None = IPv4Network("169.254.0.0/16")
     ipv6: bool = True
     configure: bool = True
+    self_test: bool = True
+    """Ping over each link that comes up."""
+    pairing_timeout: int = 120
+    """Seconds that people have to compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A USB4 port of a host router of this PC."""
+
+    domain: int
+    number: int
+    name: str
+    """The kernel's: usb4_port1."""
+    path: str
+    """In sysfs."""
+    mode: str = ""
+    """The kernel's word for how it was trained: usb4, tbt, none."""
+
+    def carries(self, kernel: KernelLink) -> bool:
+        """Does the cable of this link start here? A route's low byte is its first port."""
+        return kernel.domain == self.domain and kernel.route & 0xFF == self.number
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What this PC has, apart from links."""
+
+    ports: tuple[HostPort, ...] = ()
+    iommu: bool = False
+    """The firmware says that the IOMMU guards every domain (DMA protection)."""
+    locked_down: bool = False
+    """The kernel refuses unsigned modules (Secure Boot)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,3 +393,4 @@ class State:
     settings: Settings = Settings()
     links: Mapping[str, Link] = field(default_factory=dict)
     peers: Mapping[Identity, Peer] = field(default_factory=dict)
+    hardware: Hardware = Hardware()

@@ -5,7 +5,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .model import Identity, KernelLink, LocalAddress, Peer, Reason
+from .model import (
+    Identity,
+    KernelLink,
+    LocalAddress,
+    Measured,
+    Peer,
+    Policy,
+    ProbePlan,
+    Reason,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +111,49 @@ class ReadPort:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenProbe:
+    """Make our end of a test; ProbeOpened tells of it."""
+
+    link: str
+    serial: int
+    ibdev: str
+    gid: str
+    plan: ProbePlan
+
+
+@dataclass(frozen=True, slots=True)
+class RunProbe:
+    """Both ends are there: connect and measure; ProbeDone tells what came out."""
+
+    link: str
+    serial: int
+    remote: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CloseProbe:
+    """Remove our end of a test, whatever it does."""
+
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """Tell who asked for a test."""
+
+    link: str
+    serial: int
+    measured: Measured
+
+
+@dataclass(frozen=True, slots=True)
+class SavePolicy:
+    """Remember the policy that an administrator chose at run time; None forgets it."""
+
+    policy: Policy | None
+
+
+@dataclass(frozen=True, slots=True)
 class StartTimer:
     """Send TimerFired after so many seconds; replaces one of the same purpose."""
 
@@ -142,6 +194,11 @@ Order = (
     | Survey
     | Configure
     | ReadPort
+    | OpenProbe
+    | RunProbe
+    | CloseProbe
+    | ProbeResult
+    | SavePolicy
     | StartTimer
     | StopTimer
     | Report

@@ -7,13 +7,17 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from .model import (
+    Hardware,
     Identity,
     Interface,
     KernelLink,
     LocalAddress,
+    Measured,
     Network,
     Peer,
+    Policy,
     Port,
+    ProbePlan,
 )
 
 
@@ -76,11 +80,47 @@ class Rdma(Protocol):
         """Statistics, under the names of the D-Bus properties."""
 
 
+class Probe(Protocol):
+    """Our end of one test over a link."""
+
+    def run(self, remote: bytes, done: Callable[[Measured], None]) -> None:
+        """Connect to the other end's endpoint (untrusted) and carry the plan out.
+
+        `done` is called once, on the loop, within a deadline of the probe's own.
+        """
+
+    def close(self) -> None:
+        """End it, whatever it does; `done` is not called after this."""
+
+
+class Prober(Protocol):
+    """Tests through verbs, outside this process. No call blocks."""
+
+    def open(
+        self, ibdev: str, gid: str, plan: ProbePlan, opened: Callable[[bytes | str], None]
+    ) -> Probe:
+        """Make our end on a device, bound to one of its RoCE v2 GIDs.
+
+        `opened` is called once, on the loop: with the endpoint, 1 to ENDPOINT_MAX
+        bytes that the other end needs, or with a sentence on why there is none.
+        """
+
+
+class Machine(Protocol):
+    """This PC, read only."""
+
+    def hardware(self) -> Hardware:
+        """Its USB4 ports and what guards them."""
+
+
 class PeerStore(Protocol):
-    """Where peers are remembered."""
+    """What outlives the daemon."""
 
     def save(self, peer: Peer) -> None:
         """Write one record, durably."""
 
     def delete(self, identity: Identity) -> None:
         """Remove one record."""
+
+    def save_policy(self, policy: Policy | None) -> None:
+        """Remember the policy set at run time; None forgets it."""

@@ -11,18 +11,20 @@ from dataclasses import replace
 
 from .events import Event
 from .messages import Message, encode
-from .model import Identity, Link, LinkState, Peer, Reason, State
+from .model import Identity, Link, LinkState, Measured, Peer, Reason, State
 from .orders import (
+    CloseProbe,
     Deauthorize,
     EndSession,
     Order,
+    ProbeResult,
     Report,
     SavePeer,
     Send,
     StopTimer,
 )
 
-TIMERS = ("agree", "port", "retry", "pairing", "confirm")
+TIMERS = ("agree", "port", "retry", "pairing", "confirm", "probe", "check")
 """Every purpose that a timer of a link may have."""
 
 _LOUD = {
@@ -43,13 +45,14 @@ class Step:
         self.now = now
         self.identity = state.identity
         self.settings = state.settings
+        self.hardware = state.hardware
         self.links = dict(state.links)
         self.peers = dict(state.peers)
         self.orders: list[Order] = []
 
     def result(self) -> State:
         """The new state."""
-        return State(self.identity, self.settings, self.links, self.peers)
+        return State(self.identity, self.settings, self.links, self.peers, self.hardware)
 
     def order(self, *orders: Order) -> None:
         """Ask for something to be done."""
@@ -79,12 +82,24 @@ class Step:
         if was_authorized and not link.authorized:
             self.order(Deauthorize(link.name))
             self.order(StopTimer(link.name, "agree"), StopTimer(link.name, "port"))
+            link = self.drop_probe(link)
         if state is not LinkState.PAIRING and link.pairing is not None:
             link = replace(link, pairing=None)
             self.order(StopTimer(link.name, "pairing"), StopTimer(link.name, "confirm"))
         if state in _LOUD and changed:
             self.report(f"link-{state.value}", link)
         return self.put(link)
+
+    def drop_probe(self, link: Link) -> Link:
+        """The link is closed: end a test over it, and tell who asked for it."""
+        self.order(StopTimer(link.name, "check"))
+        if link.probe is None:
+            return link
+        self.order(CloseProbe(link.name), StopTimer(link.name, "probe"))
+        if link.probe.by_admin:
+            closed = Measured("the link was closed")
+            self.order(ProbeResult(link.name, link.probe.serial, closed))
+        return replace(link, probe=None)
 
     def report(self, message: str, link: Link | None = None, **details: str) -> None:
         """Write to the journal under the message id of that name."""

@@ -19,12 +19,14 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from .addressing import MTU_MAX
 from .errors import StoreInvalid, StoreTooNew
 from .log import MessageId, log, note
-from .model import Identity, Peer, Subnets, Trust, fingerprint
+from .model import Identity, Peer, Policy, Subnets, Trust, fingerprint
 from .pairing import noise
 
-VERSION = 1
+VERSION = 2
+"""1: as first released. 2: records have an mtu; the file policy."""
 RECORD_MAX = 4096
 SECRET_MIN = 16
 
@@ -45,6 +47,7 @@ class Record(BaseModel):
     paired_by: Annotated[int, Field(ge=0)] = 0
     ipv4: str = ""
     ipv6: str = ""
+    mtu: Annotated[int, Field(ge=0, le=MTU_MAX)] = 0
 
     def peer(self) -> Peer:
         """The record as the core has it; ValueError when a word is not known."""
@@ -62,6 +65,7 @@ class Record(BaseModel):
                 IPv4Network(self.ipv4) if self.ipv4 else None,
                 IPv6Network(self.ipv6) if self.ipv6 else None,
             ),
+            mtu=self.mtu,
         )
 
 
@@ -74,23 +78,36 @@ class Store:
         self._credentials = credentials
 
     def open(self) -> None:
-        """Make or check the directory."""
+        """Make or check the directory; bring one of an earlier version up to date."""
         self._peers.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._root / "version"
         try:
             version = int(path.read_text().strip())
         except FileNotFoundError:
+            version = VERSION
             _write(path, f"{VERSION}\n".encode(), 0o644)
-            return
         except ValueError:
             log.warning("%s is garbled; taken as version %d", path, VERSION)
+            version = VERSION
             _write(path, f"{VERSION}\n".encode(), 0o644)
-            return
         if version > VERSION:
             raise StoreTooNew(
                 f"{self._root} was written by a later version ({version}, this is {VERSION})",
                 "install that version again, or move the directory away and pair anew",
             )
+        if version < VERSION:
+            self._upgrade(version)
+
+    def _upgrade(self, version: int) -> None:
+        """Rewrite what an earlier version wrote; the version file last.
+
+        So an upgrade that is cut short is done again. Records of version 1 lack
+        the key mtu, which is then 0; writing them anew makes them whole.
+        """
+        for peer in self.load().values():
+            self.save(peer)
+        _write(self._root / "version", f"{VERSION}\n".encode(), 0o644)
+        note(MessageId.STORE_UPGRADED, f"{self._root}: from version {version} to {VERSION}")
 
     def key(self) -> bytes:
         """The host's private key: from a credential, the directory, or made now."""
@@ -165,6 +182,7 @@ class Store:
             "paired_by": peer.paired_by,
             "ipv4": str(v4) if v4 else "",
             "ipv6": str(v6) if v6 else "",
+            "mtu": peer.mtu,
         }
         text = "".join(f"{key} = {_toml(value)}\n" for key, value in fields.items())
         _write(self._path(peer.identity), text.encode(), 0o600)
@@ -173,6 +191,26 @@ class Store:
         """Remove one record."""
         self._path(identity).unlink(missing_ok=True)
         _sync_folder(self._peers)
+
+    def policy(self) -> Policy | None:
+        """The policy that was set at run time; None when there is none."""
+        path = self._root / "policy"
+        try:
+            return Policy(path.read_text().strip())
+        except FileNotFoundError:
+            return None
+        except (ValueError, OSError) as error:
+            self._quarantine(path, str(error))
+            return None
+
+    def save_policy(self, policy: Policy | None) -> None:
+        """Remember the policy set at run time; None forgets it."""
+        path = self._root / "policy"
+        if policy is None:
+            path.unlink(missing_ok=True)
+            _sync_folder(self._root)
+        else:
+            _write(path, f"{policy.value}\n".encode(), 0o644)
 
     def _path(self, identity: Identity) -> Path:
         return self._peers / f"{identity.hex()}.toml"

@@ -24,6 +24,10 @@ UNSENT_MAX = 20_000
 """Messages waiting for a bus that does not read; beyond it signals are dropped."""
 
 
+OnSignal = Callable[[str, str, str, str, Sequence[Value]], None]
+"""(sender, path, interface, member, body)"""
+
+
 class _PatientSocket:
     """A socket whose send() gives 0 when the buffer is full."""
 
@@ -48,11 +52,12 @@ class Connection:
     async def open(
         self,
         on_call: Callable[[Call], bool],
-        on_signal: Callable[[str, str, str, Sequence[Value]], None] | None = None,
+        on_signal: OnSignal | None = None,
     ) -> None:
         """Connect; `on_call` says whether it took a call (and replies with send()).
 
-        `on_signal` gets path, interface, member and body of each signal.
+        `on_signal` gets sender, path, interface, member and body of each signal.
+        Anybody can send one to us alone, so the sender has to be looked at.
         """
         try:
             self._bus = MessageBus(bus_address=self._address, bus_type=BusType.SYSTEM)
@@ -67,7 +72,13 @@ class Connection:
 
         def handle(message: Message) -> bool:
             if message.message_type is MessageType.SIGNAL and on_signal is not None:
-                on_signal(message.path, message.interface, message.member, plain(message.body))
+                on_signal(
+                    message.sender or "",
+                    message.path,
+                    message.interface,
+                    message.member,
+                    plain(message.body),
+                )
                 return False
             call = Call.of(message)
             if call is None or call.interface == "org.freedesktop.DBus.Peer":
@@ -100,6 +111,28 @@ class Connection:
             return False
         self._bus.send(message).add_done_callback(_ignore)
         return True
+
+    def tell(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: Sequence[Value] = (),
+    ) -> None:
+        """Call a method without waiting for an answer."""
+        self.send(
+            Message(
+                destination=destination,
+                path=path,
+                interface=interface,
+                member=member,
+                signature=signature,
+                body=list(body),
+                flags=MessageFlag.NO_REPLY_EXPECTED,
+            )
+        )
 
     async def call(
         self,
@@ -138,6 +171,21 @@ class Connection:
             text = str(answer.body[0]) if answer.body else answer.error_name
             raise CallFailed(text, answer.error_name)
         return list(answer.body)
+
+    async def drain(self, patience: float = 1.0) -> None:
+        """Wait until what was sent is out, but not for long."""
+        if not hasattr(self, "_bus") or not self._bus.connected:
+            return
+        writer: Any = self._bus._writer
+        if writer.messages.empty() and writer.buf is None:
+            return
+        try:
+            async with asyncio.timeout(patience):
+                await self.call(
+                    "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetId"
+                )
+        except (TimeoutError, BusLost, CallFailed):
+            pass
 
     def close(self) -> None:
         """Disconnect, if there was a connection."""

@@ -23,8 +23,8 @@ from .interfaces import (
     PROPERTIES,
     Method,
     Property,
-    node_xml,
 )
+from .introspection import node_xml
 from .present import Objects
 from .publish import typed
 from .wire import Call

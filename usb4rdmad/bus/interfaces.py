@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The D-Bus API as tables, and its introspection XML. Pure.
+"""The D-Bus API as tables. Pure.
 
-These tables are the one source: the dispatcher, the XML on the bus and the XML
-files that are installed all come from them. Members are only ever added; a
-changed meaning needs a new interface number.
+These tables are the one source: the dispatcher, the XML on the bus, the XML files
+that are installed and the schema of usb4rdmactl's JSON all come from them.
+Members are only ever added; a changed meaning needs a new interface number.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ LINK = f"{NAME}.Link"
 STATISTICS = f"{NAME}.LinkStatistics"
 PEER_OBJECT = f"{NAME}.Peer"
 PAIRING = f"{NAME}.Pairing"
+PORT = f"{NAME}.Port"
+AGENT = f"{NAME}.Agent"
 
 Args = tuple[tuple[str, str], ...]
 """(name, signature) of each argument."""
@@ -93,11 +95,19 @@ INTERFACES: dict[str, Interface] = {
                 Property("PublicKey", "ay", "This host's X25519 public key.", "const"),
                 Property("State", "s", 'Best state of any link; "idle" without one.'),
                 Property("DriverVersion", "s", "Version of the kernel module; may be empty."),
-                Property("DriverState", "s", '"loaded" or "missing".'),
+                Property(
+                    "DriverState",
+                    "s",
+                    '"loaded", "missing", or "locked-down": missing on a kernel that refuses '
+                    "unsigned modules.",
+                ),
+                Property("IommuProtected", "b", "The IOMMU guards every Thunderbolt domain."),
                 Property(
                     "DefaultPolicy",
                     "s",
-                    'For unknown hosts: "confirm", "tofu", "cluster" or "off".',
+                    'For unknown hosts: "confirm", "tofu", "cluster" or "off". Set to '
+                    '"configured" it is again what the configuration says.',
+                    action="manage",
                 ),
             ),
             (
@@ -121,7 +131,16 @@ INTERFACES: dict[str, Interface] = {
                     (("peer", "o"),),
                 ),
                 Method("Describe", "Everything, as JSON.", (), (("json", "s"),)),
+                Method("Configuration", "What is in force, as JSON.", (), (("json", "s"),)),
                 Method("Reload", "Read the configuration again.", action="manage"),
+                Method(
+                    "RegisterAgent",
+                    "Have the caller's Agent object asked about codes; the latest is asked first. "
+                    "It is dropped when its caller leaves the bus.",
+                    (("agent", "o"), _OPTIONS),
+                    action="pair",
+                ),
+                Method("UnregisterAgent", "Ask it no more.", (("agent", "o"),)),
             ),
             (
                 Signal(
@@ -153,6 +172,21 @@ INTERFACES: dict[str, Interface] = {
                 Property("Addresses", "as", "Our addresses on the interface, with prefix length."),
                 Property("PeerAddresses", "as", "The peer's addresses there."),
                 Property("Mtu", "u", "Agreed MTU; 0 before."),
+                Property(
+                    "RequestedMtu",
+                    "u",
+                    "MTU that this host wants with the peer; 0 for the configuration's.",
+                    action="manage",
+                ),
+                Property("Port", "o", 'The USB4 port that the cable is in; "/" if not known.'),
+                Property(
+                    "SelfTest",
+                    "s",
+                    'RDMA ping at link-up: "running", "passed", "failed", "unavailable", or empty.',
+                ),
+                Property(
+                    "LatencyNanoseconds", "t", "Median of one way in the last ping; 0 before."
+                ),
                 Property("KernelState", "s", "The driver's word for the link."),
                 Property("ProtocolVersions", "s", "Wire protocol versions of our driver."),
                 Property("PeerProtocolVersions", "s", "Those of the peer's driver."),
@@ -171,6 +205,16 @@ INTERFACES: dict[str, Interface] = {
                     action="authorize",
                 ),
                 Method("Reset", "Authenticate the peer anew.", action="manage"),
+                Method("Block", "Shut out the host at its end, known or not.", action="manage"),
+                Method(
+                    "Test",
+                    'Measure over the link. Options: kind "ping" (default), "write" or "read"; '
+                    "size in bytes (u), count of operations (u). Gives operations (u), and "
+                    "latency_ns and p99_ns (t) or bits_per_second (t).",
+                    (_OPTIONS,),
+                    (("result", "a{sv}"),),
+                    "test",
+                ),
                 Method("Describe", "This link, as JSON.", (), (("json", "s"),)),
             ),
         ),
@@ -193,7 +237,11 @@ INTERFACES: dict[str, Interface] = {
                 Property("PublicKey", "ay", "Its X25519 public key.", "const"),
                 Property("Name", "s", "Host name that it gave last."),
                 Property("Label", "s", "Name given by an administrator.", action="manage"),
-                Property("Trust", "s", '"confirmed", "manual", "tofu", "cluster" or "blocked".'),
+                Property(
+                    "Trust",
+                    "s",
+                    '"confirmed", "manual", "tofu", "cluster", "placed" or "blocked".',
+                ),
                 Property("Online", "b", "It proved its key on a link that is plugged."),
                 Property("Links", "ao", "Its links."),
                 Property("FirstSeen", "t", "Microseconds, wall clock."),
@@ -203,6 +251,17 @@ INTERFACES: dict[str, Interface] = {
             (
                 Method("Forget", "Remove its key and its device; links close.", action="manage"),
                 Method("Block", "Shut it out for good; links close.", action="manage"),
+            ),
+        ),
+        Interface(
+            PORT,
+            "A USB4 port of this PC. Hosts older than USB4 have none here.",
+            (
+                Property("Name", "s", "The kernel's name: usb4_port1.", "const"),
+                Property("Domain", "u", "Number of the Thunderbolt domain.", "const"),
+                Property("SysfsPath", "s", "Where it is in sysfs.", "const"),
+                Property("Mode", "s", 'How it was trained: "usb4", "tbt" or "none".'),
+                Property("Link", "o", 'The link whose cable is in it; "/" without one.'),
             ),
         ),
         Interface(
@@ -217,139 +276,34 @@ INTERFACES: dict[str, Interface] = {
             ),
             (
                 Method("Confirm", "Both hosts show the same code.", action="pair"),
+                Method(
+                    "ConfirmCode",
+                    "The other host shows this code. Another one than ours ends the pairing with "
+                    "the error CodeMismatch.",
+                    (("code", "s"),),
+                    action="pair",
+                ),
                 Method("Reject", "They do not, or not now.", action="pair"),
+            ),
+        ),
+        Interface(
+            AGENT,
+            "What a client exports to be asked about codes; see Manager.RegisterAgent.",
+            (),
+            (
+                Method(
+                    "RequestConfirmation",
+                    "Show the code; return if the other host shows the same. The error "
+                    "org.usb4rdma1.Error.Rejected ends the pairing, any other leaves it to others. "
+                    "An agent that leaves the bus before it answers ends the pairing, too.",
+                    (("pairing", "o"), ("code", "s"), ("details", "a{sv}")),
+                ),
+                Method("Cancel", "No answer is needed any more.", (("pairing", "o"),)),
+                Method("Release", "The daemon asks no more: it stops."),
             ),
         ),
     )
 }
 
-_STANDARD = """\
-  <interface name="org.freedesktop.DBus.Introspectable">
-    <method name="Introspect">
-      <arg name="xml" type="s" direction="out"/>
-    </method>
-  </interface>
-  <interface name="org.freedesktop.DBus.Peer">
-    <method name="Ping"/>
-    <method name="GetMachineId">
-      <arg name="machine_uuid" type="s" direction="out"/>
-    </method>
-  </interface>
-"""
-
-_PROPERTIES = """\
-  <interface name="org.freedesktop.DBus.Properties">
-    <method name="Get">
-      <arg name="interface" type="s" direction="in"/>
-      <arg name="property" type="s" direction="in"/>
-      <arg name="value" type="v" direction="out"/>
-    </method>
-    <method name="GetAll">
-      <arg name="interface" type="s" direction="in"/>
-      <arg name="properties" type="a{sv}" direction="out"/>
-    </method>
-    <method name="Set">
-      <arg name="interface" type="s" direction="in"/>
-      <arg name="property" type="s" direction="in"/>
-      <arg name="value" type="v" direction="in"/>
-    </method>
-    <signal name="PropertiesChanged">
-      <arg name="interface" type="s"/>
-      <arg name="changed" type="a{sv}"/>
-      <arg name="invalidated" type="as"/>
-    </signal>
-  </interface>
-"""
-
-_OBJECT_MANAGER = """\
-  <interface name="org.freedesktop.DBus.ObjectManager">
-    <method name="GetManagedObjects">
-      <arg name="objects" type="a{oa{sa{sv}}}" direction="out"/>
-    </method>
-    <signal name="InterfacesAdded">
-      <arg name="object" type="o"/>
-      <arg name="interfaces" type="a{sa{sv}}"/>
-    </signal>
-    <signal name="InterfacesRemoved">
-      <arg name="object" type="o"/>
-      <arg name="interfaces" type="as"/>
-    </signal>
-  </interface>
-"""
-
-DOCTYPE = (
-    '<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN"\n'
-    ' "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">\n'
-)
-
-
-def _escape(text: str) -> str:
-    # xml.sax.saxutils would do it, and import an HTTP client.
-    for plain, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
-        text = text.replace(plain, entity)
-    return text
-
-
-def _annotation(name: str, value: str, indent: str) -> str:
-    return f'{indent}<annotation name="{name}" value="{_escape(value)}"/>\n'
-
-
-def _doc(text: str, indent: str) -> str:
-    return _annotation("org.gtk.GDBus.DocString", text, indent)
-
-
-def interface_xml(interface: Interface) -> str:
-    """One interface as introspection XML, with documentation and annotations."""
-    out = f'  <interface name="{interface.name}">\n' + _doc(interface.doc, "    ")
-    for method in interface.methods:
-        out += f'    <method name="{method.name}">\n' + _doc(method.doc, "      ")
-        for direction, args in (("in", method.takes), ("out", method.gives)):
-            for name, signature in args:
-                out += f'      <arg name="{name}" type="{signature}" direction="{direction}"/>\n'
-        out += "    </method>\n"
-    for signal in interface.signals:
-        out += f'    <signal name="{signal.name}">\n' + _doc(signal.doc, "      ")
-        for name, signature in signal.args:
-            out += f'      <arg name="{name}" type="{signature}"/>\n'
-        out += "    </signal>\n"
-    for prop in interface.properties:
-        access = "readwrite" if prop.action else "read"
-        out += f'    <property name="{prop.name}" type="{prop.signature}" access="{access}">\n'
-        out += _doc(prop.doc, "      ")
-        if prop.emits != "true":
-            out += _annotation(
-                "org.freedesktop.DBus.Property.EmitsChangedSignal", prop.emits, "      "
-            )
-        out += "    </property>\n"
-    return out + "  </interface>\n"
-
-
-def node_xml(interfaces: list[str], children: list[str], manager: bool) -> str:
-    """What Introspect answers for an object."""
-    out = DOCTYPE + "<node>\n" + _STANDARD
-    if manager:
-        out += _OBJECT_MANAGER
-    if interfaces:
-        out += _PROPERTIES
-    out += "".join(interface_xml(INTERFACES[name]) for name in sorted(interfaces))
-    out += "".join(f'  <node name="{_escape(child)}"/>\n' for child in sorted(children))
-    return out + "</node>\n"
-
-
-def file_xml(interface: Interface) -> str:
-    """The file that is installed for an interface."""
-    return (
-        "<!-- SPDX-License-Identifier: GPL-2.0-or-later -->\n"
-        + DOCTYPE
-        + "<node>\n"
-        + interface_xml(interface)
-        + "</node>\n"
-    )
-
-
-if __name__ == "__main__":
-    import sys
-    from pathlib import Path
-
-    for entry in INTERFACES.values():
-        (Path(sys.argv[1]) / f"{entry.name}.xml").write_text(file_xml(entry), encoding="utf-8")
+SERVED = tuple(i for i in INTERFACES.values() if i.name != AGENT)
+"""Those that the daemon has objects with."""

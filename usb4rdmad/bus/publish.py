@@ -54,7 +54,7 @@ def difference(old: Objects, new: Objects) -> list[Emission]:
             changed: dict[str, Any] = {}
             invalidated: list[str] = []
             for prop in INTERFACES[name].properties:
-                if before.get(prop.name) == values[prop.name]:
+                if prop.emits in ("false", "const") or before.get(prop.name) == values[prop.name]:
                     continue
                 if prop.emits == "true":
                     changed[prop.name] = values[prop.name]

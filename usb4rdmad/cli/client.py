@@ -18,7 +18,7 @@ MANAGER = f"{NAME}.Manager"
 HINT = "systemctl status usb4rdmad"
 INTERACTIVE = 130.0
 
-Listener = Callable[[str, str, str, Sequence[Any]], None]
+Listener = Callable[[str, str, str, str, Sequence[Any]], None]
 
 
 class Client:

@@ -222,7 +222,7 @@ async def _run(verb: Verb, arguments: Namespace) -> None:
     changed = asyncio.Event()
     client = Client()
 
-    def heard(path: str, interface: str, member: str, body: Sequence[Any]) -> None:
+    def heard(sender: str, path: str, interface: str, member: str, body: Sequence[Any]) -> None:
         changed.set()
 
     waits = arguments.wait is not None or arguments.verb == "pair"
@@ -237,7 +237,7 @@ async def _monitor(arguments: Namespace) -> None:
     """Print events until interrupted, or until --timeout."""
     out = style()
 
-    def heard(path: str, interface: str, member: str, body: Sequence[Any]) -> None:
+    def heard(sender: str, path: str, interface: str, member: str, body: Sequence[Any]) -> None:
         if member != "LinkEvent":
             return
         link, what, about = body

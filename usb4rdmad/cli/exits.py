@@ -30,6 +30,7 @@ _BY_ERROR = {
     "UnknownObject": Exit.NOT_FOUND,
     "PairingTimeout": Exit.TIMED_OUT,
     "PeerRefused": Exit.REFUSED,
+    "CodeMismatch": Exit.REFUSED,
 }
 
 

@@ -22,14 +22,17 @@ from usb4rdmad.app import Adapters, App, Options
 from usb4rdmad.effects import Hub
 from usb4rdmad.errors import DriverError, NetworkError
 from usb4rdmad.model import (
+    Hardware,
     Identity,
     Interface,
     KernelLink,
     KernelState,
     LinkState,
     LocalAddress,
+    Measured,
     Network,
     Port,
+    ProbePlan,
 )
 
 DEADLINE = 10.0
@@ -145,6 +148,45 @@ class FakeDriver:
         self.host.uevent(name)
 
 
+class FakeProbe:
+    """One end; the initiator's finds what its prober was told to find."""
+
+    def __init__(self, prober: FakeProber, plan: ProbePlan) -> None:
+        self.prober = prober
+        self.plan = plan
+        self.remote = b""
+        self.open = True
+        self.done: Callable[[Measured], None] | None = None
+
+    def run(self, remote: bytes, done: Callable[[Measured], None]) -> None:
+        self.remote = remote
+        self.done = done
+        if not self.prober.hangs:
+            asyncio.get_running_loop().call_soon(done, self.prober.finds)
+
+    def close(self) -> None:
+        self.open = False
+
+
+class FakeProber:
+    """Tests that touch no verbs."""
+
+    def __init__(self) -> None:
+        self.refuses = ""
+        self.hangs = False
+        self.finds = Measured(latency_ns=2500, p99_ns=4000, bits_per_second=10**10, operations=100)
+        self.probes: list[FakeProbe] = []
+
+    def open(
+        self, ibdev: str, gid: str, plan: ProbePlan, opened: Callable[[bytes | str], None]
+    ) -> FakeProbe:
+        probe = FakeProbe(self, plan)
+        self.probes.append(probe)
+        endpoint = f"{ibdev} {gid}".encode()
+        asyncio.get_running_loop().call_soon(opened, self.refuses or endpoint)
+        return probe
+
+
 @dataclass
 class FakeHost:
     """One PC."""
@@ -164,6 +206,8 @@ class FakeHost:
         self.hub: Hub | None = None
         self.app: App | None = None
         self.configured: list[tuple[str, int]] = []
+        self.hardware_now = Hardware()
+        self.prober: FakeProber | None = FakeProber()
         self.write_config()
 
     def write_config(self) -> None:
@@ -228,7 +272,10 @@ class FakeHost:
             host.hub = hub
             return lambda: None
 
-        return Adapters(self.driver, Networks(), self, watch)
+        return Adapters(self.driver, Networks(), self, watch, self.prober, self)
+
+    def hardware(self) -> Hardware:
+        return self.hardware_now
 
     @contextlib.asynccontextmanager
     async def daemon(self) -> AsyncIterator[Hub]:

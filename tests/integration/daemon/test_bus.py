@@ -16,7 +16,8 @@ import pytest
 from dbus_next import MessageFlag
 
 from usb4rdmad.bus import wire
-from usb4rdmad.bus.interfaces import INTERFACES, file_xml
+from usb4rdmad.bus.interfaces import INTERFACES
+from usb4rdmad.bus.introspection import file_xml
 from usb4rdmad.model import KernelState, LinkState
 
 from .busclient import NAME, PROPERTIES, ROOT, BusClient, BusError, Variant, client
@@ -206,10 +207,9 @@ def test_introspection_equals_the_shipped_files(hosts: Hosts) -> None:
                 for node in ElementTree.fromstring(xml).iter("interface"):
                     if node.get("name", "").startswith(NAME):
                         seen[node.get("name", "")] = _normal(node)
-            seen.setdefault(
-                f"{NAME}.Pairing",
-                _normal(_interface(file_xml(INTERFACES[f"{NAME}.Pairing"]))),
-            )
+            for name in ("Pairing", "Port", "Agent"):
+                shown = _normal(_interface(file_xml(INTERFACES[f"{NAME}.{name}"])))
+                seen.setdefault(f"{NAME}.{name}", shown)
             shipped = {
                 path.stem: _normal(_interface(path.read_text())) for path in SHIPPED.glob("*.xml")
             }

@@ -27,7 +27,7 @@ MANAGER = f"{NAME}.Manager"
 class Rig:
     def __init__(self, allow: Callable[[], Awaitable[int]] | None = None) -> None:
         s, _ = step(state(Policy.TOFU, peer()), SEEN, 1)
-        self.objects = present.objects(s, b"k", "1")
+        self.objects = present.objects(s, b"k", "1", lambda link: {})
         self.sent: list[Message] = []
         self.done: list[tuple[str, list[Any], int]] = []
         self.answered = asyncio.Event()
@@ -195,7 +195,7 @@ def test_difference_of_two_states_is_the_signals_between_them() -> None:
     start: State = state(Policy.CONFIRM)
     one, _ = step(start, SEEN, 1)
     two, _ = step(one, UP, 2)
-    old, mid, new = (present.objects(s, b"k", "1") for s in (start, one, two))
+    old, mid, new = (present.objects(s, b"k", "1", lambda link: {}) for s in (start, one, two))
     added = difference(old, mid)
     assert {e.member for e in added} == {"InterfacesAdded", "PropertiesChanged"}
     changed = difference(mid, new)

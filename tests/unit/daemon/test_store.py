@@ -13,7 +13,7 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from usb4rdmad.errors import StoreInvalid, StoreTooNew
-from usb4rdmad.model import Subnets, Trust
+from usb4rdmad.model import Peer, Policy, Subnets, Trust, fingerprint
 from usb4rdmad.pairing import noise
 from usb4rdmad.store import Store
 
@@ -68,15 +68,67 @@ def test_garbled_key_is_fatal_and_kept(tmp_path: Path, text: str) -> None:
 
 
 def test_directory_of_a_later_version_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "version").write_text("2\n")
+    (tmp_path / "version").write_text("3\n")
     with pytest.raises(StoreTooNew):
         Store(tmp_path).open()
+
+
+def test_directory_of_version_1_is_brought_up_to_date(tmp_path: Path) -> None:
+    """Written out as version 1 wrote it: no mtu, no policy."""
+    key = bytes(range(32))
+    folder = tmp_path / "peers"
+    folder.mkdir(mode=0o700)
+    (tmp_path / "version").write_text("1\n")
+    record = folder / f"{fingerprint(key).hex()}.toml"
+    record.write_text(
+        f'public_key = "{key.hex()}"\ntrust = "confirmed"\nname = "mars"\nlabel = "rack 2"\n'
+        'first_seen = 5\nlast_seen = 7\npaired_by = 1000\nipv4 = "169.254.3.4/31"\nipv6 = ""\n'
+    )
+    (folder / "garbled.toml").write_text("?")
+    store = opened(tmp_path)
+    assert (tmp_path / "version").read_text() == "2\n"
+    assert "mtu = 0\n" in record.read_text()
+    (peer,) = store.load().values()
+    assert (peer.name, peer.label, peer.paired_by, peer.mtu) == ("mars", "rack 2", 1000, 0)
+    assert (tmp_path / "quarantine" / "garbled.toml").exists()
+    before = record.stat().st_mtime_ns
+    opened(tmp_path)
+    assert record.stat().st_mtime_ns == before, "once is enough"
+
+
+def test_an_upgrade_cut_short_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(tmp_path).save(PEER)
+    (tmp_path / "version").write_text("1\n")
+    monkeypatch.setattr(Store, "save", _full)
+    with pytest.raises(OSError):
+        Store(tmp_path).open()
+    assert (tmp_path / "version").read_text() == "1\n"
+    monkeypatch.undo()
+    assert list(opened(tmp_path).load().values()) == [PEER]
+
+
+def _full(store: Store, peer: Peer) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_policy_of_the_run_time_is_kept_and_forgotten(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    assert store.policy() is None
+    store.save_policy(Policy.OFF)
+    assert opened(tmp_path).policy() is Policy.OFF
+    store.save_policy(None)
+    assert opened(tmp_path).policy() is None
+    (tmp_path / "policy").write_text("anyone\n")
+    assert store.policy() is None
+    assert (tmp_path / "quarantine" / "policy").exists()
 
 
 def test_garbled_version_is_repaired(tmp_path: Path) -> None:
     (tmp_path / "version").write_text("?")
     opened(tmp_path)
-    assert (tmp_path / "version").read_text() == "1\n"
+    assert (tmp_path / "version").read_text() == "2\n"
 
 
 @pytest.mark.parametrize(
