@@ -1,12 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Sets of Debian packages that a lab's hosts can have beside the usual ones (`lab up --with SET`).
+"""What a lab's hosts can have beside the usual (`lab up --with SET`).
 
-A set keeps programs that few tests want, some of them large, out of everyone's image.
+A set keeps what few tests want, some of it large, out of everyone's image. It is some more
+Debian packages, a script that completes the root when they are there, or a foreign root: a
+whole other Debian, read-only at /foreign/SET, entered by `/usr/lib/usb4rdma-lab/in-foreign`.
 """
 
 from __future__ import annotations
 
+from . import roots
 from .errors import UsageError
+
+# The tests come in python3-pyverbs, as documentation, which roots leave out to be small.
+_RDMA_CORE_TESTS = r"""
+mkdir -p /usr/share/doc/rdma-core
+tests=--path-include=/usr/share/doc/rdma-core/tests/*
+apt-get install -y --reinstall --no-install-recommends -o "DPkg::Options::=$tests" python3-pyverbs
+mv /usr/share/doc/rdma-core/tests /usr/share/rdma-core-tests
+gunzip /usr/share/rdma-core-tests/*.gz
+python3 -m compileall -q /usr/share/rdma-core-tests
+"""
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     # Measuring programs and libraries' own tests.
@@ -15,17 +28,47 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "storage": ("nvme-cli", "nfs-kernel-server", "nfs-common", "open-iscsi", "fio"),
     # Message passing.
     "mpi": ("openmpi-bin", "python3-mpi4py", "python3-numpy", "ucx-utils", "openssh-server"),
+    # rdma-core's own tests, of the version that the hosts have, in /usr/share/rdma-core-tests.
+    "rdma-core-tests": (),
+}
+
+SCRIPTS: dict[str, str] = {"rdma-core-tests": _RDMA_CORE_TESTS}
+
+FOREIGN: dict[str, roots.RootSpec] = {
+    # rdma-core 65 with its own tests.
+    "rdma-core-65": roots.RootSpec(
+        name="rdma-core-65",
+        packages=("ibverbs-providers", "iproute2", "python3-pyverbs", "rdma-core"),
+        suites=("sid",),
+        script=_RDMA_CORE_TESTS,
+    ),
 }
 
 
 def checked(names: tuple[str, ...]) -> tuple[str, ...]:
     """The names in order, each once; UsageError for one that is not known."""
     for name in names:
-        if name not in EXTRAS:
-            raise UsageError(f"--with {name}: use one of {', '.join(sorted(EXTRAS))}")
+        if name not in EXTRAS and name not in FOREIGN:
+            known = ", ".join(sorted([*EXTRAS, *FOREIGN]))
+            raise UsageError(f"--with {name}: use one of {known}")
     return tuple(sorted(set(names)))
 
 
 def packages(names: tuple[str, ...]) -> tuple[str, ...]:
     """All packages of these sets."""
-    return tuple(sorted({package for name in names for package in EXTRAS[name]}))
+    return tuple(sorted({package for name in names for package in EXTRAS.get(name, ())}))
+
+
+def script(names: tuple[str, ...]) -> str:
+    """What completes a root that has the packages of these sets."""
+    return "".join(SCRIPTS.get(name, "") for name in names)
+
+
+def in_root(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the sets that change the hosts' root."""
+    return tuple(name for name in names if name in EXTRAS)
+
+
+def foreign(names: tuple[str, ...]) -> tuple[roots.RootSpec, ...]:
+    """The foreign roots among these sets."""
+    return tuple(FOREIGN[name] for name in names if name in FOREIGN)

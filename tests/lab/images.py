@@ -37,6 +37,7 @@ apt-get update
 printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d
 apt-get install -y --no-install-recommends $PACKAGES
+SCRIPT
 rm /usr/sbin/policy-rc.d
 apt-get clean
 rm -rf /var/lib/apt/lists/*
@@ -56,9 +57,10 @@ systemctl enable usb4rdmad.service
 
 def layers(kernel: Kernel, init: str, install: str, extra: tuple[str, ...] = ()) -> list[Path]:
     """The images of a host, the top one first; `extra` are sets of extras.py."""
-    base = extended_root(extra)
-    suffix = "".join(f"-{name}" for name in extra)
-    stack = [lab_layer()]
+    in_root = extras.in_root(extra)
+    base = extended_root(in_root)
+    suffix = "".join(f"-{name}" for name in in_root)
+    stack = [lab_layer(), *(foreign_layer(spec) for spec in extras.foreign(extra))]
     if install == "driver":
         stack.append(build.driver_layer(kernel))
     if install == "all":
@@ -73,14 +75,26 @@ def layers(kernel: Kernel, init: str, install: str, extra: tuple[str, ...] = ())
 
 
 def extended_root(names: tuple[str, ...]) -> Path:
-    """The guest root with the packages of these sets."""
+    """The guest root with the packages of these sets, completed by their scripts."""
     base = roots.ensure(roots.GUEST)
     if not names:
         return base
     packages = extras.packages(names)
-    key: list[object] = [_REVISION, base.name, _ADD_PACKAGES, *packages]
+    script = _ADD_PACKAGES.replace("SCRIPT\n", extras.script(names))
+    key: list[object] = [_REVISION, base.name, script, *packages]
     name = "guest-" + "-".join(names)
-    return _derived_root(name, key, base, _ADD_PACKAGES, [], {"PACKAGES": " ".join(packages)})
+    return _derived_root(name, key, base, script, [], {"PACKAGES": " ".join(packages)})
+
+
+def foreign_layer(spec: roots.RootSpec) -> Path:
+    """An image with another Debian's root at /foreign/NAME."""
+    root = roots.ensure(spec)
+
+    def make(target: Path) -> None:
+        with step(f"writing the image of the foreign root {spec.name}"):
+            tools.make_erofs_of_root(root, target, f"foreign/{spec.name}")
+
+    return cache.ensure("images", f"foreign-{spec.name}", [_REVISION, root.name], make)
 
 
 def dkms_root(kernel: Kernel, base: Path, suffix: str) -> Path:

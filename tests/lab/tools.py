@@ -43,14 +43,17 @@ def make_erofs(source: Path, image: Path) -> None:
     chroot.run_logged(words, what=f"mkfs.erofs for {image.name}")
 
 
-def make_erofs_of_root(source: Path, image: Path) -> None:
+def make_erofs_of_root(source: Path, image: Path, inside: str = "") -> None:
     """Like make_erofs(), for a tree with files of several owners: inside our namespaces.
 
-    The files keep their times: Python compares them with those noted in its .pyc files.
+    The files keep their times: Python compares them with those noted in its .pyc files. With
+    `inside` the tree is at that path in the image.
     """
+    top = f"/tree-at-{inside.replace('/', '-')}" if inside else "/tree"
+    place = f"{top}/{inside}" if inside else top
     words = chroot.command(
         roots.ensure(roots.TOOLS),
-        ["mkfs.erofs", "--quiet", f"/out/{image.name}", "/tree"],
-        binds=[chroot.Bind(source, "/tree"), chroot.Bind(image.parent, "/out", writable=True)],
+        ["mkfs.erofs", "--quiet", f"/out/{image.name}", top],
+        binds=[chroot.Bind(source, place), chroot.Bind(image.parent, "/out", writable=True)],
     )
     chroot.run_logged(words, what=f"mkfs.erofs for {image.name}")
