@@ -182,7 +182,8 @@ static void net_setup(struct net_device *ndev)
 	ndev->ethtool_ops = &net_ethtool_ops;
 	ndev->flags |= IFF_NOARP;
 	ndev->priv_flags &= ~IFF_TX_SKB_SHARING;
-	ndev->priv_flags |= IFF_LIVE_ADDR_CHANGE;
+	/* Sending takes locks of softirqs; netpoll would call it with interrupts off. */
+	ndev->priv_flags |= IFF_LIVE_ADDR_CHANGE | IFF_DISABLE_NETPOLL;
 	ndev->mtu = U4_NET_MTU_DEFAULT;
 	ndev->min_mtu = ETH_MIN_MTU;
 	ndev->max_mtu = U4_NET_MTU_MAX;

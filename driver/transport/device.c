@@ -31,6 +31,9 @@ const char * const u4_xp_counter_names[U4_NUM_COUNTERS] = {
 	[U4_CNT_RX_QKEY]	= "rx_bad_qkey",
 	[U4_CNT_RUNS_LOST]	= "runs_lost",
 	[U4_CNT_RX_LOSS]	= "rx_losses",
+	[U4_CNT_RX_OWN_SOURCE]	= "rx_own_source",
+	[U4_CNT_TX_MULTICAST]	= "tx_multicast",
+	[U4_CNT_RX_MULTICAST]	= "rx_multicast",
 };
 
 u64 u4_xp_counter(struct u4_xpdev *dev, enum u4_counter counter)
@@ -82,6 +85,9 @@ int u4_xpdev_init(struct u4_xpdev *dev, struct u4_peer *peer, const struct u4_xp
 	atomic_set(&dev->num_mrs, 0);
 	memset(dev->mapped, 0, sizeof(dev->mapped));
 	mutex_init(&dev->map_lock);
+	spin_lock_init(&dev->mapped_lock);
+	init_waitqueue_head(&dev->mappers_gone);
+	mutex_init(&dev->mc_lock);
 	INIT_WORK(&dev->rail_work, u4_xpdev_rail_work);
 
 	dev->counters = __alloc_percpu(U4_NUM_COUNTERS * sizeof(u64), sizeof(u64));
@@ -97,8 +103,13 @@ int u4_xpdev_init(struct u4_xpdev *dev, struct u4_peer *peer, const struct u4_xp
 
 void u4_xpdev_cleanup(struct u4_xpdev *dev)
 {
+	u32 i;
+
 	cancel_work_sync(&dev->rail_work);
 	destroy_workqueue(dev->wq);
+	for (i = 0; i < U4_MAX_OWN_GIDS; i++)
+		u4_own_gid_del(dev, i);
+	mutex_destroy(&dev->mc_lock);
 	free_percpu(dev->counters);
 	xa_destroy(&dev->qps);
 	xa_destroy(&dev->mrs);
@@ -149,6 +160,13 @@ void u4_xp_rail_down(struct u4_peer *peer, struct u4_rail *rail)
 	struct u4_xpdev *dev = peer->client;
 	struct device *dma_dev = u4_rail_dma_device(rail);
 
-	if (dev && dma_dev)
+	if (!dev)
+		return;
+	if (dma_dev)
 		u4_mr_unmap_all(dev, dma_dev);
+	/* What waits has other rails to go by, and for UC no timer that would notice. */
+	rcu_read_lock();
+	if (u4_peer_rail(peer, 0))
+		queue_work(dev->wq, &dev->rail_work);
+	rcu_read_unlock();
 }

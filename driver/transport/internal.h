@@ -163,6 +163,25 @@ void u4_rsp_commit(struct u4_qp *qp, const struct u4_seg *seg, bool ok, int erro
 bool u4_ud_rx(struct u4_qp *qp, const struct u4_seg *seg);
 void u4_ud_commit(struct u4_qp *qp, const struct u4_seg *seg, bool ok);
 
+/* ---- mcast.c; all under RCU ---- */
+/* Destination of a datagram as a GID. */
+void u4_net_dgid(const u8 *net_hdr, bool ipv4, u8 *gid);
+/* Does a datagram claim to come from one of the port's own addresses? */
+bool u4_own_source(struct u4_xpdev *dev, const struct u4_seg *seg);
+/* Process context: @qp goes away. */
+void u4_mc_leave(struct u4_qp *qp);
+/* Does the group have members on this device beside @qp? */
+bool u4_mc_others(struct u4_qp *qp, const u8 *gid);
+/*
+ * A multicast datagram's header frame: each member's inline part, and all of it when
+ * there is no more. @gid is filled in. Returns what to give to the two below when its
+ * raw frames come, else 0.
+ */
+u64 u4_mc_rx(struct u4_xpdev *dev, const struct u4_seg *seg, bool loop, u8 *gid);
+void u4_mc_place(struct u4_xpdev *dev, const u8 *gid, u64 run, const struct u4_seg *seg, u32 off,
+		 const void *data, u32 len);
+void u4_mc_commit(struct u4_xpdev *dev, const u8 *gid, u64 run, const struct u4_seg *seg);
+
 /* ---- rx.c ---- */
 /* The QP owes something: u4_rsp_run() will be called when the batch ends. rq_lock */
 void u4_rx_defer(struct u4_rail *rail, struct u4_qp *qp);

@@ -13,21 +13,27 @@
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
+#include <linux/wait.h>
 
 #include "internal.h"
 
 /* Frames in flight come back in microseconds; after this the rail is reset. */
 #define U4_MR_BUSY_TIMEOUT	(5 * HZ)
 
+/* Pages mapped in one go: between two the device may ask to stop. */
+#define U4_MR_MAP_PAGES		8192u
+
 /**
  * struct u4_mr_map - DMA addresses of a region for one device
  * @dev: the device
- * @sgt: what was mapped, for unmapping
+ * @parts: of the region, U4_MR_MAP_PAGES each: what was mapped, for unmapping
+ * @num_parts: that are mapped
  * @addr: per page of the region
  */
 struct u4_mr_map {
 	struct device	*dev;
-	struct sg_table	sgt;
+	struct sg_table	*parts;
+	u32		num_parts;
 	dma_addr_t	addr[];
 };
 
@@ -81,65 +87,133 @@ err_count:
 	return ERR_PTR(ret);
 }
 
-/* ---- DMA mapping; all under map_lock ---- */
+/*
+ * ---- DMA mapping ----
+ *
+ * Mapping a large region takes long, so no lock is held meanwhile. Who maps is counted
+ * in u4_xpdev.mappers for as long as it does. A device that goes away takes its place in
+ * u4_xpdev.mapped first and then waits for those, who look at it between parts.
+ */
 
 static void u4_mr_map_free(struct u4_mr_map *map)
 {
-	dma_unmap_sgtable(map->dev, &map->sgt, DMA_TO_DEVICE, 0);
-	sg_free_table(&map->sgt);
+	while (map->num_parts--) {
+		dma_unmap_sgtable(map->dev, &map->parts[map->num_parts], DMA_TO_DEVICE, 0);
+		sg_free_table(&map->parts[map->num_parts]);
+	}
+	kvfree(map->parts);
 	kvfree(map);
+}
+
+static struct device *u4_mr_map_begin(struct u4_xpdev *dev, unsigned int slot)
+{
+	struct device *dma_dev;
+
+	spin_lock(&dev->mapped_lock);
+	dma_dev = dev->mapped[slot];
+	if (dma_dev)
+		dev->mappers[slot]++;
+	spin_unlock(&dev->mapped_lock);
+	return dma_dev;
+}
+
+static void u4_mr_map_end(struct u4_xpdev *dev, unsigned int slot)
+{
+	spin_lock(&dev->mapped_lock);
+	if (!--dev->mappers[slot])
+		wake_up_all(&dev->mappers_gone);
+	spin_unlock(&dev->mapped_lock);
+}
+
+static bool u4_mr_map_idle(struct u4_xpdev *dev, unsigned int slot)
+{
+	bool idle;
+
+	spin_lock(&dev->mapped_lock);
+	idle = !dev->mappers[slot];
+	spin_unlock(&dev->mapped_lock);
+	return idle;
+}
+
+static bool u4_mr_map_part(struct u4_mr *mr, struct u4_mr_map *map)
+{
+	u32 first = map->num_parts * U4_MR_MAP_PAGES;
+	u32 n = min(mr->npages - first, U4_MR_MAP_PAGES);
+	struct sg_table *sgt = &map->parts[map->num_parts];
+	struct sg_dma_page_iter iter;
+	u32 i = 0;
+
+	if (sg_alloc_table_from_pages(sgt, mr->pages + first, n, 0,
+				      (unsigned long)n << PAGE_SHIFT, GFP_KERNEL))
+		return false;
+	if (dma_map_sgtable(map->dev, sgt, DMA_TO_DEVICE, 0)) {
+		sg_free_table(sgt);
+		return false;
+	}
+	map->num_parts++;
+	for_each_sgtable_dma_page(sgt, &iter, 0) {
+		dma_addr_t addr = sg_page_iter_dma_address(&iter);
+
+		/* A bounce buffer would send what the page held when it was mapped. */
+		if (dma_need_sync(map->dev, addr))
+			return false;
+		map->addr[first + i] = addr;
+		if (++i == n)
+			break;
+	}
+	return i == n;
 }
 
 /* Best effort: a region without a mapping is copied when it is sent. */
-static void u4_mr_map_device(struct u4_mr *mr, unsigned int slot, struct device *dma_dev)
+static void u4_mr_map_slot(struct u4_mr *mr, unsigned int slot)
 {
-	struct sg_dma_page_iter iter;
-	struct u4_mr_map *map;
-	u32 i = 0;
+	u32 parts = DIV_ROUND_UP(mr->npages, U4_MR_MAP_PAGES);
+	struct u4_xpdev *dev = mr->dev;
+	struct u4_mr_map *map = NULL;
+	struct device *dma_dev;
 
 	if (mr->type != U4_MR_USER || !mr->npages || rcu_access_pointer(mr->map[slot]))
 		return;
+	dma_dev = u4_mr_map_begin(dev, slot);
+	if (!dma_dev)
+		return;
 	map = kvzalloc(struct_size(map, addr, mr->npages), GFP_KERNEL_ACCOUNT);
 	if (!map)
-		return;
+		goto out;
 	map->dev = dma_dev;
-	if (sg_alloc_table_from_pages(&map->sgt, mr->pages, mr->npages, 0,
-				      (unsigned long)mr->npages << PAGE_SHIFT, GFP_KERNEL))
+	map->parts = kvcalloc(parts, sizeof(*map->parts), GFP_KERNEL_ACCOUNT);
+	if (!map->parts)
 		goto err_map;
-	if (dma_map_sgtable(dma_dev, &map->sgt, DMA_TO_DEVICE, 0))
-		goto err_table;
-	for_each_sgtable_dma_page(&map->sgt, &iter, 0) {
-		map->addr[i] = sg_page_iter_dma_address(&iter);
-		/* A bounce buffer would send what the page held when it was mapped. */
-		if (dma_need_sync(dma_dev, map->addr[i]))
-			goto err_mapped;
-		if (++i == mr->npages)
-			break;
+	while (map->num_parts < parts) {
+		/* Neither for a device nor for a region that is going away. */
+		if (READ_ONCE(dev->mapped[slot]) != dma_dev ||
+		    READ_ONCE(mr->state) != U4_MR_VALID || !u4_mr_map_part(mr, map))
+			goto err_map;
+		cond_resched();
 	}
-	rcu_assign_pointer(mr->map[slot], map);
+	/* Registration and a new rail may have come to it both. */
+	if (cmpxchg(&mr->map[slot], NULL, RCU_INITIALIZER(map)))
+		goto err_map;
+out:
+	u4_mr_map_end(dev, slot);
 	return;
 
-err_mapped:
-	dma_unmap_sgtable(dma_dev, &map->sgt, DMA_TO_DEVICE, 0);
-err_table:
-	sg_free_table(&map->sgt);
 err_map:
-	kvfree(map);
+	u4_mr_map_free(map);
+	u4_mr_map_end(dev, slot);
 }
 
-/*
- * Map every region for every device that carries an active rail. The rails are
- * looked at under map_lock: one that is still visible now calls
- * u4_mr_unmap_all() later, and waits for the lock there.
- */
-void u4_mr_map_all(struct u4_xpdev *dev)
+/* Give every device that carries an active rail its place. */
+static void u4_mr_find_devices(struct u4_xpdev *dev)
 {
 	struct device *found[U4_MAX_RAILS];
 	unsigned int i, slot, n = 0;
 	struct u4_rail *rail;
-	unsigned long index;
-	struct u4_mr *mr;
 
+	/*
+	 * The rails are looked at under map_lock: one that is still visible now calls
+	 * u4_mr_unmap_all() later, and waits for the lock there.
+	 */
 	mutex_lock(&dev->map_lock);
 	rcu_read_lock();
 	for (i = 0; i < U4_MAX_RAILS; i++) {
@@ -160,11 +234,35 @@ void u4_mr_map_all(struct u4_xpdev *dev)
 				break;
 		if (slot == U4_MAX_DEVICES_MAPPED)
 			break;
+		spin_lock(&dev->mapped_lock);
 		dev->mapped[slot] = found[i];
-		xa_for_each(&dev->mrs, index, mr)
-			u4_mr_map_device(mr, slot, found[i]);
+		spin_unlock(&dev->mapped_lock);
 	}
 	mutex_unlock(&dev->map_lock);
+}
+
+/* Map every region for every device that carries an active rail. */
+void u4_mr_map_all(struct u4_xpdev *dev)
+{
+	unsigned long index = 0;
+	unsigned int slot;
+	struct u4_mr *mr;
+
+	u4_mr_find_devices(dev);
+	for (;; index++) {
+		rcu_read_lock();
+		mr = xa_find(&dev->mrs, &index, ULONG_MAX, XA_PRESENT);
+		if (mr && !atomic_inc_not_zero(&mr->ref.frames)) {
+			rcu_read_unlock();
+			continue;
+		}
+		rcu_read_unlock();
+		if (!mr)
+			return;
+		for (slot = 0; slot < U4_MAX_DEVICES_MAPPED; slot++)
+			u4_mr_map_slot(mr, slot);
+		u4_mr_put(mr);
+	}
 }
 
 /* A rail of @dma_dev went down: unmap, unless another one still uses the device. */
@@ -192,7 +290,10 @@ void u4_mr_unmap_all(struct u4_xpdev *dev, struct device *dma_dev)
 			break;
 	if (i == U4_MAX_DEVICES_MAPPED)
 		goto unlock;
+	spin_lock(&dev->mapped_lock);
 	dev->mapped[i] = NULL;
+	spin_unlock(&dev->mapped_lock);
+	wait_event(dev->mappers_gone, u4_mr_map_idle(dev, i));
 	/* Readers run under RCU and on rails of this device, of which none is left. */
 	synchronize_rcu();
 	xa_for_each(&dev->mrs, index, mr) {
@@ -213,13 +314,13 @@ void u4_mr_publish(struct u4_mr *mr)
 
 	if (mr->type == U4_MR_USER || mr->type == U4_MR_DMA)
 		mr->state = U4_MR_VALID;
+	/* Visible first, so that a device that goes away finds what is mapped for it. */
 	mutex_lock(&dev->map_lock);
-	for (slot = 0; slot < U4_MAX_DEVICES_MAPPED; slot++)
-		if (dev->mapped[slot])
-			u4_mr_map_device(mr, slot, dev->mapped[slot]);
 	/* The entry is reserved, so this allocates nothing. */
 	xa_store(&dev->mrs, mr->index, mr, GFP_KERNEL);
 	mutex_unlock(&dev->map_lock);
+	for (slot = 0; slot < U4_MAX_DEVICES_MAPPED; slot++)
+		u4_mr_map_slot(mr, slot);
 }
 
 void u4_mr_destroy(struct u4_mr *mr)
@@ -229,10 +330,8 @@ void u4_mr_destroy(struct u4_mr *mr)
 	struct u4_rail *rail;
 	unsigned int i;
 
-	mutex_lock(&dev->map_lock);
-	xa_erase(&dev->mrs, mr->index);
-	mutex_unlock(&dev->map_lock);
-
+	/* Not found any more, but still there for a device that goes away meanwhile. */
+	WRITE_ONCE(mr->state, U4_MR_INVALID);
 	u4_mr_put(mr);
 	while (!wait_for_completion_timeout(&mr->gone, U4_MR_BUSY_TIMEOUT)) {
 		rcu_read_lock();
@@ -245,6 +344,7 @@ void u4_mr_destroy(struct u4_mr *mr)
 	}
 
 	mutex_lock(&dev->map_lock);
+	xa_erase(&dev->mrs, mr->index);
 	for (i = 0; i < U4_MAX_DEVICES_MAPPED; i++) {
 		map = rcu_dereference_protected(mr->map[i], lockdep_is_held(&dev->map_lock));
 		if (map)
@@ -443,7 +543,8 @@ int u4_mr_bind(struct u4_qp *qp, const struct u4_swqe *wqe)
 
 	rcu_read_lock();
 	mw = xa_load(&qp->dev->mrs, wqe->rkey >> 8);
-	if (!mw || !u4_mr_is_window(mw) || mw->key != wqe->rkey || mw->pd != qp->pd ||
+	if (!mw || !u4_mr_is_window(mw) || mw->state == U4_MR_INVALID ||
+	    mw->key != wqe->rkey || mw->pd != qp->pd ||
 	    wqe->bind.key >> 8 != mw->index)
 		goto out;
 	/* One of type 2 is bound once, and by its new key only. */

@@ -120,6 +120,7 @@ void u4_qp_destroy(struct u4_qp *qp)
 	struct u4_xpdev *dev = qp->dev;
 
 	xa_erase(&dev->qps, qp->qpn);
+	u4_mc_leave(qp);
 
 	spin_lock_bh(&qp->rq_lock);
 	spin_lock(&qp->sq_lock);
@@ -167,7 +168,7 @@ void u4_qp_modify(struct u4_qp *qp, const struct u4_qp_attr *attr, enum u4_qp_st
 	case U4_QPS_SQD:
 		if (old == U4_QPS_SQD)
 			break;
-		qp->sqd_told = false;
+		qp->sqd_told = !attr->sqd_notify;
 		qp->sqd_limit = qp->cur_off ? qp->sq_cur + 1 : qp->sq_cur;
 		break;
 	default:
@@ -186,6 +187,19 @@ void u4_qp_modify(struct u4_qp *qp, const struct u4_qp_attr *attr, enum u4_qp_st
 	u4_sq_run(qp);
 	spin_unlock(&qp->sq_lock);
 	spin_unlock_bh(&qp->rq_lock);
+}
+
+void u4_qp_kill(struct u4_qp *qp)
+{
+	spin_lock_bh(&qp->rq_lock);
+	spin_lock(&qp->sq_lock);
+	if (!qp->dead && qp->state != U4_QPS_RESET && qp->state != U4_QPS_ERR) {
+		u4_qp_fail(qp);
+		u4_qp_event(qp, U4_EV_QP_FATAL);
+	}
+	spin_unlock(&qp->sq_lock);
+	spin_unlock_bh(&qp->rq_lock);
+	flush_work(&qp->work);
 }
 
 void u4_qp_flush_recv(struct u4_qp *qp)

@@ -339,9 +339,8 @@ err_burst:
 }
 
 /* One datagram: never split, never kept. */
-static int u4_req_send_ud(struct u4_qp *qp, struct u4_swqe *wqe)
+static int u4_req_send_ud(struct u4_qp *qp, struct u4_swqe *wqe, struct u4_rail *rail)
 {
-	struct u4_rail *rail = u4_qp_rail(qp, wqe->ud.av.loopback);
 	u32 total = U4_NET_HDR_LEN + wqe->len;
 	u32 head = min_t(u32, total, U4_XP_INLINE_MAX);
 	struct u4_burst burst;
@@ -399,6 +398,28 @@ static int u4_req_send_ud(struct u4_qp *qp, struct u4_swqe *wqe)
 	return 0;
 }
 
+/* To a group: first to its other members on this device, then to the peer. */
+static int u4_req_send_datagram(struct u4_qp *qp, struct u4_swqe *wqe)
+{
+	u8 gid[U4_GID_LEN];
+	int ret;
+
+	if (wqe->ud.av.multicast && wqe->ud.qpn == U4_QPN_MULTICAST && !wqe->tx.done) {
+		u4_net_dgid(wqe->ud.av.net_hdr, wqe->ud.av.ipv4, gid);
+		if (u4_mc_others(qp, gid)) {
+			ret = u4_req_send_ud(qp, wqe, u4_qp_rail(qp, true));
+			if (ret)
+				return ret;
+			u4_xp_count(qp->dev, U4_CNT_TX_MULTICAST, 1);
+			wqe->tx.done = 1;	/* not again when the cable has no room now */
+		}
+	}
+	ret = u4_req_send_ud(qp, wqe, u4_qp_rail(qp, wqe->ud.av.loopback));
+	if (!ret && wqe->ud.qpn == U4_QPN_MULTICAST)
+		u4_xp_count(qp->dev, U4_CNT_TX_MULTICAST, 1);
+	return ret;
+}
+
 static bool u4_req_may_send(const struct u4_qp *qp)
 {
 	if (qp->state == U4_QPS_RTS)
@@ -416,7 +437,7 @@ static void u4_req_run_ud(struct u4_qp *qp)
 			u4_req_fail(qp, wqe->status);
 			return;
 		}
-		ret = u4_req_send_ud(qp, wqe);
+		ret = u4_req_send_datagram(qp, wqe);
 		if (ret == -EAGAIN)
 			return;
 		if (ret) {
@@ -710,6 +731,8 @@ void u4_req_commit(struct u4_qp *qp, const struct u4_seg *seg, bool ok)
 	}
 	wqe->tx.done += seg->seg_len;
 	wqe->tx.resent = 0;
+	u4_xp_count(qp->dev, U4_CNT_RX_SEGMENTS, 1);
+	u4_xp_count(qp->dev, U4_CNT_RX_BYTES, seg->seg_len);
 	u4_req_progress(qp);
 	if (wqe->tx.done >= seg->msg_len) {
 		qp->una_psn = u4_psn_add(qp->una_psn, 1);
@@ -738,9 +761,9 @@ bool u4_req_rx(struct u4_qp *qp, const struct u4_seg *seg, bool defer)
 		return false;
 	if (!u4_req_in_window(qp, seg->psn))
 		return false;
-	u4_xp_count(qp->dev, U4_CNT_RX_ACKS, 1);
 	switch (seg->op) {
 	case U4_OP_ACK:
+		u4_xp_count(qp->dev, U4_CNT_RX_ACKS, 1);
 		if (u4_psn_cmp(seg->psn, qp->max_psn) >= 0)
 			return false;
 		u4_req_ack(qp, seg->psn);

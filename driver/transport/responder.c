@@ -134,12 +134,18 @@ static int u4_rsp_send_atomic(struct u4_qp *qp, struct u4_rail *rail, struct u4_
 {
 	__le64 value = cpu_to_le64(rsp->result);
 	struct u4_seg seg;
+	int ret;
 
 	u4_rsp_header(qp, U4_OP_ATOMIC_RESP, rsp->psn, &seg);
 	seg.msg_len = sizeof(value);
 	seg.seg_len = sizeof(value);
 	seg.inline_len = sizeof(value);
-	return u4_rsp_send_short(qp, rail, &seg, &value);
+	ret = u4_rsp_send_short(qp, rail, &seg, &value);
+	if (!ret) {
+		u4_xp_count(qp->dev, U4_CNT_TX_SEGMENTS, 1);
+		u4_xp_count(qp->dev, U4_CNT_TX_BYTES, sizeof(value));
+	}
+	return ret;
 }
 
 static int u4_rsp_send_nak(struct u4_qp *qp, struct u4_rail *rail)
@@ -266,20 +272,22 @@ static struct u4_mr *u4_rsp_region(struct u4_qp *qp, u32 rkey, u32 access, u64 r
 }
 
 /*
- * One more place in the response queue. The requester keeps within the number
- * agreed, so when the queue is full it has what the oldest entry would send: that
- * one is a repetition which a late original overtook.
+ * One more place in the response queue. A requester keeps within the number agreed.
+ * So when the queue is full and its oldest entry is a repetition, a late original
+ * overtook that one and nobody waits for it any more; otherwise the requester asks for
+ * more than was agreed (IBTA 9.7.5.1.3: invalid request).
  */
 static struct u4_rsp *u4_rsp_push(struct u4_qp *qp, const struct u4_seg *seg)
 {
 	struct u4_rsp *rsp;
 
-	if (!qp->attr.max_dest_rd_atomic) {
-		u4_rsp_refuse(qp, U4_NAK_INVALID);
-		return NULL;
-	}
-	if (qp->rsp_tail - qp->rsp_head >= qp->attr.max_dest_rd_atomic)
+	if (qp->rsp_tail - qp->rsp_head >= qp->attr.max_dest_rd_atomic) {
+		if (!qp->attr.max_dest_rd_atomic || !qp->rsp[qp->rsp_head & U4_RSP_MASK].again) {
+			u4_rsp_refuse(qp, U4_NAK_INVALID);
+			return NULL;
+		}
 		qp->rsp_head++;
+	}
 	rsp = &qp->rsp[qp->rsp_tail++ & U4_RSP_MASK];
 	*rsp = (struct u4_rsp) {
 		.raddr = seg->raddr,
@@ -288,6 +296,7 @@ static struct u4_rsp *u4_rsp_push(struct u4_qp *qp, const struct u4_seg *seg)
 		.len = seg->msg_len,
 		.off = seg->msg_off,
 		.op = seg->op,
+		.again = u4_psn_cmp(seg->psn, qp->e_psn) < 0,
 	};
 	return rsp;
 }
@@ -413,16 +422,17 @@ static bool u4_rsp_rx_write(struct u4_qp *qp, const struct u4_seg *seg)
 	struct u4_mr *mr;
 	int ret;
 
+	/* In the order of IBTA 9.7.4: is it allowed at all, a receive, the key. */
+	if (!(qp->attr.access & U4_ACCESS_REMOTE_WRITE)) {
+		u4_rsp_refuse(qp, U4_NAK_INVALID);
+		return false;
+	}
 	if (seg->flags & U4_XP_IMM) {
 		ret = u4_rsp_need_recv(qp);
 		if (ret == -ENOENT)
 			u4_rsp_not_ready(qp);
 		if (ret)
 			return false;
-	}
-	if (!(qp->attr.access & U4_ACCESS_REMOTE_WRITE)) {
-		u4_rsp_refuse(qp, U4_NAK_INVALID);
-		return false;
 	}
 	if (!seg->msg_len)
 		return true;

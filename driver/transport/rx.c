@@ -12,18 +12,19 @@
 
 #include "internal.h"
 
-enum u4_rx_side { U4_RX_NONE, U4_RX_REQUEST, U4_RX_RESPONSE, U4_RX_DATAGRAM };
+enum u4_rx_side { U4_RX_NONE, U4_RX_REQUEST, U4_RX_RESPONSE, U4_RX_DATAGRAM, U4_RX_MULTICAST };
 
 /**
  * struct u4_rx_state - what a rail is receiving; lives in struct u4_run
  * @acks: QPs that owe something to the peer, until the batch ends
- * @serial: of the QP of the run
+ * @serial: of the QP of the run; multicast: what u4_mc_rx() said
  * @qpn: its number
  * @ud_run: datagrams: u4_qp.ud_run when it came; a later one took its receive if it moved
  * @side: who takes the raw frames, U4_RX_NONE: nobody
  * @broken: a raw frame did not have the length announced
  * @error: what u4_rsp_place() said
  * @seg: the segment
+ * @gid: multicast: the group
  */
 struct u4_rx_state {
 	struct u4_qp	*acks;
@@ -34,6 +35,7 @@ struct u4_rx_state {
 	bool		broken;
 	int		error;
 	struct u4_seg	seg;
+	u8		gid[U4_GID_LEN];
 };
 
 static_assert(sizeof(struct u4_rx_state) <= sizeof(struct u4_run));
@@ -124,6 +126,18 @@ static bool u4_rx_datagram(struct u4_qp *qp, const struct u4_seg *seg, u32 *ud_r
 	return taken;
 }
 
+static void u4_rx_multicast(struct u4_xpdev *dev, struct u4_rx_state *st,
+			    const struct u4_seg *seg, bool loop)
+{
+	st->serial = u4_mc_rx(dev, seg, loop, st->gid);
+	if (!st->serial)
+		return;
+	st->side = U4_RX_MULTICAST;
+	st->broken = false;
+	st->seg = *seg;
+	st->seg.payload = NULL;
+}
+
 void u4_xp_rx_header(struct u4_peer *peer, struct u4_rail *rail, struct u4_run *run,
 		     const void *data, unsigned int len, unsigned int nraw)
 {
@@ -142,6 +156,16 @@ void u4_xp_rx_header(struct u4_peer *peer, struct u4_rail *rail, struct u4_run *
 		return;
 	}
 	rcu_read_lock();
+	if (seg.op == U4_OP_UD) {
+		if (!loop && u4_own_source(dev, &seg)) {
+			u4_xp_count(dev, U4_CNT_RX_OWN_SOURCE, 1);
+			goto unlock;
+		}
+		if (seg.dqpn == U4_QPN_MULTICAST) {
+			u4_rx_multicast(dev, st, &seg, loop);
+			goto unlock;
+		}
+	}
 	qp = u4_qp_find(dev, seg.dqpn);
 	side = qp ? u4_rx_side(qp, seg.op) : U4_RX_NONE;
 	/* A connection with ourselves takes no frame from the wire, and the other way round. */
@@ -205,6 +229,10 @@ void u4_xp_rx_raw(struct u4_peer *peer, struct u4_rail *rail, struct u4_run *run
 	off = u4_seg_raw_off(seg, idx);
 
 	rcu_read_lock();
+	if (st->side == U4_RX_MULTICAST && peer->client) {
+		u4_mc_place(peer->client, st->gid, st->serial, seg, off, data, len);
+		goto unlock;
+	}
 	qp = u4_rx_run_qp(peer->client, st);
 	if (!qp) {
 		st->side = U4_RX_NONE;
@@ -236,6 +264,11 @@ void u4_xp_rx_confirm(struct u4_peer *peer, struct u4_rail *rail, struct u4_run 
 	struct u4_qp *qp;
 
 	rcu_read_lock();
+	if (st->side == U4_RX_MULTICAST && peer->client) {
+		if (ok && !st->broken)
+			u4_mc_commit(peer->client, st->gid, st->serial, &st->seg);
+		goto out;
+	}
 	qp = u4_rx_run_qp(peer->client, st);
 	if (!qp)
 		goto out;

@@ -19,6 +19,7 @@
 #include <linux/spinlock.h>
 #include <linux/timer.h>
 #include <linux/types.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
@@ -30,6 +31,13 @@
 #define U4_MAX_RD_ATOMIC	16	/* per QP, each direction; power of two */
 #define U4_MAX_DEVICES_MAPPED	4	/* host routers that a region is DMA-mapped for */
 #define U4_NET_HDR_LEN		40	/* network header in front of UD payload */
+#define U4_GID_LEN		16
+#define U4_MAX_OWN_GIDS		128
+#define U4_MC_GROUPS		4096	/* of a device */
+#define U4_MC_MEMBERS		16384	/* of all groups of a device */
+#define U4_MC_PER_GROUP		64
+#define U4_MC_PER_QP		256
+#define U4_MC_BUCKETS		64
 #define U4_QPN_GSI		1
 #define U4_QPN_MULTICAST	0xffffff
 #define U4_QPN_FIRST		16
@@ -100,11 +108,13 @@ struct u4_sge {
  * @net_hdr: 40 bytes that the receiver gets as GRH (IPv4: in the last 20)
  * @loopback: the destination is a QP of this device
  * @ipv4: @net_hdr holds an IPv4 header
+ * @multicast: the destination is a group
  */
 struct u4_av {
 	u8	net_hdr[U4_NET_HDR_LEN];
 	bool	loopback;
 	bool	ipv4;
+	bool	multicast;
 };
 
 /**
@@ -272,6 +282,9 @@ enum u4_counter {
 	U4_CNT_RX_QKEY,
 	U4_CNT_RUNS_LOST,
 	U4_CNT_RX_LOSS,
+	U4_CNT_RX_OWN_SOURCE,
+	U4_CNT_TX_MULTICAST,
+	U4_CNT_RX_MULTICAST,
 	U4_NUM_COUNTERS
 };
 
@@ -292,9 +305,18 @@ extern const char * const u4_xp_counter_names[U4_NUM_COUNTERS];
  * @counters: per CPU
  * @wq: for @rail_work and the QPs' work
  * @rail_work: maps regions and restarts QPs after a rail came up
- * @map_lock: DMA mappings of regions against rails that come and go; taken before
- *	nothing else
- * @mapped: devices that regions are mapped for, under @map_lock
+ * @map_lock: regions that come and go against rails that do; taken before nothing but
+ *	@mapped_lock. Not held while a region is mapped
+ * @mapped_lock: changes of @mapped, and all of @mappers; process context, a leaf
+ * @mapped: devices that regions are mapped for; changed under @map_lock as well
+ * @mappers: how many map a region for that device
+ * @mappers_gone: woken when one of them is 0
+ * @mc_lock: changes of @mc_groups and @own_gids; process context, a leaf
+ * @mc_groups: multicast groups by hash; read under RCU
+ * @mc_num: groups that exist, under @mc_lock
+ * @mc_members: QPs in them, under @mc_lock
+ * @own_gids: addresses of the port; read under RCU
+ * @num_own_gids: entries ever used
  */
 struct u4_xpdev {
 	struct u4_peer		*peer;
@@ -311,7 +333,16 @@ struct u4_xpdev {
 	struct workqueue_struct	*wq;
 	struct work_struct	rail_work;
 	struct mutex		map_lock;
+	spinlock_t		mapped_lock;
 	struct device		*mapped[U4_MAX_DEVICES_MAPPED];
+	u32			mappers[U4_MAX_DEVICES_MAPPED];
+	wait_queue_head_t	mappers_gone;
+	struct mutex		mc_lock;
+	struct u4_mc_group __rcu *mc_groups[U4_MC_BUCKETS];
+	u32			mc_num;
+	u32			mc_members;
+	struct u4_own_gid __rcu	*own_gids[U4_MAX_OWN_GIDS];
+	u32			num_own_gids;
 };
 
 static inline void u4_xp_count(struct u4_xpdev *dev, enum u4_counter counter, u64 n)
@@ -460,9 +491,11 @@ struct u4_qp_init {
  * @min_rnr_timer: IBTA code 0 to 31, told to the peer
  * @max_rd_atomic: READs and atomics outstanding as requester, up to U4_MAX_RD_ATOMIC
  * @max_dest_rd_atomic: as responder
+ * @sqd_notify: tell when the send queue is drained; with a change to SQD
  */
 struct u4_qp_attr {
 	bool	loopback;
+	bool	sqd_notify;
 	u32	dest_qpn;
 	u32	sq_psn;
 	u32	rq_psn;
@@ -485,6 +518,7 @@ struct u4_qp_attr {
  * @len: bytes of the message
  * @off: next byte to send
  * @op: enum u4_op
+ * @again: asked for again: the requester may have the answer by now
  */
 struct u4_rsp {
 	u64	raddr;
@@ -494,6 +528,7 @@ struct u4_rsp {
 	u32	len;
 	u32	off;
 	u8	op;
+	bool	again;
 };
 
 /**
@@ -557,6 +592,8 @@ struct u4_qp {
 	u32			msg_off;	/* next byte expected */
 	u32			bad_keys;
 	u32			ud_run;		/* counts datagrams taken */
+	u64			mc_run;		/* of a multicast that is incomplete, or 0 */
+	u32			mc_num;		/* groups that it is in; dev->mc_lock */
 	bool			established;	/* COMM_EST was told */
 	struct u4_rwqe		rwqe;
 	struct u4_rsp		rsp[U4_MAX_RD_ATOMIC];	/* in PSN order */
@@ -587,6 +624,24 @@ void u4_qp_destroy(struct u4_qp *qp);
  * RESET forgets all work without completions; ERR flushes it.
  */
 void u4_qp_modify(struct u4_qp *qp, const struct u4_qp_attr *attr, enum u4_qp_state state);
+
+/*
+ * End it in error with U4_EV_QP_FATAL, if it is in a state that can: completions of it
+ * were lost. Everything is flushed when it returns. Process context.
+ */
+void u4_qp_kill(struct u4_qp *qp);
+
+/*
+ * Membership in the group of a multicast GID; for UD. Attaching twice needs detaching
+ * twice. Process context. -ENOMEM: a limit (U4_MC_*) is reached; -EINVAL: no member.
+ * u4_qp_destroy() leaves all groups.
+ */
+int u4_mc_attach(struct u4_qp *qp, const u8 *gid);
+int u4_mc_detach(struct u4_qp *qp, const u8 *gid);
+
+/* The port has address @gid at @index, or has it no more. Process context. */
+int u4_own_gid_add(struct u4_xpdev *dev, u32 index, const u8 *gid);
+void u4_own_gid_del(struct u4_xpdev *dev, u32 index);
 
 /* Flush receives that were posted after the QP went to ERR; any context. */
 void u4_qp_flush_recv(struct u4_qp *qp);

@@ -34,7 +34,9 @@ bool u4_ud_rx(struct u4_qp *qp, const struct u4_seg *seg)
 		return false;
 	/* One that is still under way on another rail loses the receive to this one. */
 	qp->ud_run++;
-	u4_xp_count(qp->dev, U4_CNT_RX_SEGMENTS, 1);
+	qp->mc_run = 0;
+	if (seg->dqpn != U4_QPN_MULTICAST)
+		u4_xp_count(qp->dev, U4_CNT_RX_SEGMENTS, 1);
 	if (u4_sge_copy(qp, qp->rwqe.sge, qp->rwqe.num_sge, 0, (void *)seg->payload,
 			seg->inline_len, true)) {
 		u4_ud_commit(qp, seg, false);

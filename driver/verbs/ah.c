@@ -9,6 +9,7 @@
 #include <linux/slab.h>
 #include <net/ip.h>
 #include <net/ipv6.h>
+#include <rdma/ib_addr.h>
 
 #include "verbs.h"
 
@@ -83,6 +84,7 @@ int u4_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struct ib_uda
 
 	ah->attr = *init->ah_attr;
 	ah->attr.grh.sgid_attr = NULL;
+	ah->av.multicast = rdma_is_multicast_addr((struct in6_addr *)grh->dgid.raw);
 	ah->av.loopback = u4_gid_is_ours(ib->device, &grh->dgid);
 	if (rdma_gid_attr_network_type(grh->sgid_attr) == RDMA_NETWORK_IPV4)
 		u4_av_ipv4(&ah->av, &grh->sgid_attr->gid, grh);

@@ -31,6 +31,24 @@ static void u4_cq_notify(struct u4_cq *cq)
 		queue_work(system_bh_wq, &cq->comp_work);
 }
 
+/*
+ * A completion found no room. Its queue pair does not know what became of its work, and
+ * the others of this CQ may be next: all of them end (IBTA 11.6.3.1). Ending them may
+ * lose more, but then they have ended.
+ */
+static void u4_cq_lost_work(struct work_struct *work)
+{
+	struct u4_cq *cq = container_of(work, struct u4_cq, lost_work);
+	struct u4_ibdev *dev = to_u4_ibdev(cq->ib.device);
+	struct u4_ibqp *qp;
+
+	mutex_lock(&dev->qps_lock);
+	list_for_each_entry(qp, &dev->qps, node)
+		if (qp->scq == cq || qp->rcq == cq)
+			u4_qp_kill(qp->xp);
+	mutex_unlock(&dev->qps_lock);
+}
+
 static bool u4_cq_put_user(struct u4_cq *cq, const struct ib_wc *wc)
 {
 	struct u4_queue *q = &cq->queue;
@@ -73,6 +91,7 @@ void u4_cq_push(struct u4_cq *cq, const struct ib_wc *wc, bool solicited)
 {
 	bool overflow = false;
 	bool notify = false;
+	bool lost = false;
 	unsigned long flags;
 
 	spin_lock_irqsave(&cq->lock, flags);
@@ -83,14 +102,17 @@ void u4_cq_push(struct u4_cq *cq, const struct ib_wc *wc, bool solicited)
 			cq->notify = 0;
 			notify = true;
 		}
-	} else if (!cq->overflowed) {
+	} else {
+		lost = true;
+		overflow = !cq->overflowed;
 		cq->overflowed = true;
-		overflow = true;
 	}
 	spin_unlock_irqrestore(&cq->lock, flags);
 
 	if (notify)
 		u4_cq_notify(cq);
+	if (lost)
+		queue_work(u4_verbs_wq, &cq->lost_work);
 	if (overflow && cq->ib.event_handler) {
 		struct ib_event event = {
 			.device = cq->ib.device,
@@ -178,7 +200,9 @@ int u4_create_cq(struct ib_cq *ib, const struct ib_cq_init_attr *attr,
 		return -ENOMEM;
 
 	spin_lock_init(&cq->lock);
+	mutex_init(&cq->resize_lock);
 	INIT_WORK(&cq->comp_work, u4_cq_comp_work);
+	INIT_WORK(&cq->lost_work, u4_cq_lost_work);
 	cq->user = udata;
 	if (udata) {
 		err = u4_queue_create(&cq->queue, attr->cqe, sizeof(struct ib_uverbs_wc), udata,
@@ -214,9 +238,7 @@ int u4_resize_cq(struct ib_cq *ib, int cqe, struct ib_udata *udata)
 {
 	struct rxe_resize_cq_resp resp = {};
 	struct u4_cq *cq = to_u4_cq(ib);
-	struct u4_queue new, old;
-	unsigned long flags;
-	u32 cons;
+	struct u4_queue new;
 	int err;
 
 	if (!cq->user || !udata)
@@ -230,23 +252,15 @@ int u4_resize_cq(struct ib_cq *ib, int cqe, struct ib_udata *udata)
 	if (err)
 		goto err_queue;
 
-	spin_lock_irqsave(&cq->lock, flags);
-	old = cq->queue;
-	cons = u4_queue_consumer(&old);
-	if (((old.index - cons) & old.mask) > cqe) {
-		spin_unlock_irqrestore(&cq->lock, flags);
+	mutex_lock(&cq->resize_lock);
+	err = u4_queue_replace(&cq->queue, &new, &cq->lock, cqe, true);
+	if (!err)
+		ib->cqe = cq->queue.mask;
+	mutex_unlock(&cq->resize_lock);
+	if (err == -ENOBUFS)
 		err = -EINVAL;
-		goto err_queue;
-	}
-	new.index = u4_queue_move(&new, &old, cons, old.index);
-	smp_store_release(&new.buf->producer_index, new.index);
-	cq->queue = new;
-	ib->cqe = new.mask;
-	spin_unlock_irqrestore(&cq->lock, flags);
-	u4_queue_destroy(&old);
-	return 0;
-
 err_queue:
+	/* The old ring now, unless it stays. */
 	u4_queue_destroy(&new);
 	return err;
 }
@@ -257,10 +271,12 @@ int u4_destroy_cq(struct ib_cq *ib, struct ib_udata *udata)
 	struct u4_cq *cq = to_u4_cq(ib);
 
 	cancel_work_sync(&cq->comp_work);
+	cancel_work_sync(&cq->lost_work);
 	if (cq->user)
 		u4_queue_destroy(&cq->queue);
 	else
 		kvfree(cq->wcs);
+	mutex_destroy(&cq->resize_lock);
 	atomic_dec(&to_u4_ibdev(ib->device)->num_cqs);
 	return 0;
 }

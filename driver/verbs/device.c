@@ -64,6 +64,9 @@ static int u4_query_device(struct ib_device *ib, struct ib_device_attr *attr,
 	attr->max_srq_wr = U4_MAX_WR;
 	attr->max_srq_sge = U4_MAX_SGE;
 	attr->max_fast_reg_page_list_len = U4_MAX_FAST_PAGES;
+	attr->max_mcast_grp = U4_MC_GROUPS;
+	attr->max_mcast_qp_attach = U4_MC_PER_GROUP;
+	attr->max_total_mcast_qp_attach = U4_MC_MEMBERS;
 	attr->max_pkeys = 1;
 	attr->local_ca_ack_delay = 15;
 	return 0;
@@ -99,11 +102,13 @@ static const struct ib_device_ops u4_ops = {
 	.driver_id		= RDMA_DRIVER_RXE,	/* whose user library drives us */
 	.uverbs_abi_ver		= U4_ABI_VERSION,
 
+	.add_gid		= u4_add_gid,
 	.alloc_hw_port_stats	= u4_alloc_hw_port_stats,
 	.alloc_mr		= u4_alloc_mr,
 	.alloc_mw		= u4_alloc_mw,
 	.alloc_pd		= u4_alloc_pd,
 	.alloc_ucontext		= u4_alloc_ucontext,
+	.attach_mcast		= u4_attach_mcast,
 	.create_ah		= u4_create_ah,
 	.create_cq		= u4_create_cq,
 	.create_qp		= u4_create_qp,
@@ -113,11 +118,13 @@ static const struct ib_device_ops u4_ops = {
 	.dealloc_mw		= u4_dealloc_mw,
 	.dealloc_pd		= u4_dealloc_pd,
 	.dealloc_ucontext	= u4_dealloc_ucontext,
+	.del_gid		= u4_del_gid,
 	.dereg_mr		= u4_dereg_mr,
 	.destroy_ah		= u4_destroy_ah,
 	.destroy_cq		= u4_destroy_cq,
 	.destroy_qp		= u4_destroy_qp,
 	.destroy_srq		= u4_destroy_srq,
+	.detach_mcast		= u4_detach_mcast,
 	.disassociate_ucontext	= u4_disassociate_ucontext,
 	.get_dev_fw_str		= u4_fw_str,
 	.get_dma_mr		= u4_get_dma_mr,
@@ -135,6 +142,7 @@ static const struct ib_device_ops u4_ops = {
 	.post_recv		= u4_post_recv,
 	.post_send		= u4_post_send,
 	.post_srq_recv		= u4_post_srq_recv,
+	.process_mad		= u4_process_mad,
 	.query_ah		= u4_query_ah,
 	.query_device		= u4_query_device,
 	.query_pkey		= u4_query_pkey,
@@ -177,7 +185,7 @@ struct u4_ibdev *u4_ibdev_alloc(struct u4_vdev *vdev)
 	dev->vdev = vdev;
 	xa_init_flags(&dev->ahs, XA_FLAGS_ALLOC1);
 	mutex_init(&dev->qps_lock);
-	INIT_LIST_HEAD(&dev->user_qps);
+	INIT_LIST_HEAD(&dev->qps);
 	INIT_DELAYED_WORK(&dev->flush_work, u4_qp_flush_work);
 
 	ib->node_type = RDMA_NODE_IB_CA;

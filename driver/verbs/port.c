@@ -8,6 +8,8 @@
 
 #include "verbs.h"
 
+static_assert(U4_GID_TABLE <= U4_MAX_OWN_GIDS, "addresses");
+
 /* What ib_core can say about a speed; the closest that promises no more is told. */
 static const struct { u16 speed; u16 gbps10; } u4_speeds[] = {
 	{ IB_SPEED_SDR, 25 }, { IB_SPEED_DDR, 50 }, { IB_SPEED_QDR, 100 },
@@ -95,6 +97,18 @@ int u4_port_immutable(struct ib_device *ib, u32 port, struct ib_port_immutable *
 enum rdma_link_layer u4_link_layer(struct ib_device *ib, u32 port)
 {
 	return IB_LINK_LAYER_ETHERNET;
+}
+
+/* The transport knows its own addresses, so that nobody else sends datagrams from them. */
+int u4_add_gid(const struct ib_gid_attr *attr, void **context)
+{
+	return u4_own_gid_add(&to_u4_ibdev(attr->device)->vdev->xp, attr->index, attr->gid.raw);
+}
+
+int u4_del_gid(const struct ib_gid_attr *attr, void **context)
+{
+	u4_own_gid_del(&to_u4_ibdev(attr->device)->vdev->xp, attr->index);
+	return 0;
 }
 
 /*

@@ -151,10 +151,10 @@ int u4_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct ib_udata
 		err = ib_copy_to_udata(udata, &resp, sizeof(resp));
 		if (err)
 			goto err_xp;
-		mutex_lock(&dev->qps_lock);
-		list_add_tail(&qp->node, &dev->user_qps);
-		mutex_unlock(&dev->qps_lock);
 	}
+	mutex_lock(&dev->qps_lock);
+	list_add_tail(&qp->node, &dev->qps);
+	mutex_unlock(&dev->qps_lock);
 	return 0;
 
 err_xp:
@@ -168,11 +168,9 @@ int u4_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
 {
 	struct u4_ibqp *qp = to_u4_ibqp(ib);
 
-	if (qp->user) {
-		mutex_lock(&qp->dev->qps_lock);
-		list_del(&qp->node);
-		mutex_unlock(&qp->dev->qps_lock);
-	}
+	mutex_lock(&qp->dev->qps_lock);
+	list_del(&qp->node);
+	mutex_unlock(&qp->dev->qps_lock);
 	cancel_work_sync(&qp->run_work);
 	u4_qp_destroy(qp->xp);
 	u4_cq_forget(qp->scq, ib);
@@ -203,8 +201,8 @@ void u4_qp_flush_work(struct work_struct *work)
 	struct u4_ibqp *qp;
 
 	mutex_lock(&dev->qps_lock);
-	list_for_each_entry(qp, &dev->user_qps, node) {
-		if (u4_qp_ib_state(qp) != IB_QPS_ERR || qp->srq)
+	list_for_each_entry(qp, &dev->qps, node) {
+		if (!qp->user || u4_qp_ib_state(qp) != IB_QPS_ERR || qp->srq)
 			continue;
 		u4_qp_flush_recv(qp->xp);
 		again = true;

@@ -163,6 +163,7 @@ int u4_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, struct ib_
 	else
 		u4_qp_merge(&qp->attr, attr, mask);
 	u4_qp_to_xp(qp, &xp, mask & IB_QP_AV);
+	xp.sqd_notify = (mask & IB_QP_EN_SQD_ASYNC_NOTIFY) && attr->en_sqd_async_notify;
 	u4_qp_modify(qp->xp, &xp, (enum u4_qp_state)next);
 	if (next == IB_QPS_RESET)
 		u4_qp_forget_posted(qp);

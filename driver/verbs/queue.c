@@ -113,17 +113,74 @@ void u4_queue_destroy(struct u4_queue *q)
 	memset(q, 0, sizeof(*q));
 }
 
-u32 u4_queue_move(struct u4_queue *to, const struct u4_queue *from, u32 cons, u32 prod)
+u32 u4_queue_copy(struct u4_queue *to, u32 at, const struct u4_queue *from, u32 first, u32 last)
 {
 	size_t slot = 1ul << min(to->shift, from->shift);
-	u32 n = 0;
 
-	while (cons != prod && n < to->mask) {
-		memcpy(u4_queue_slot(to, n), u4_queue_slot(from, cons), slot);
-		cons = (cons + 1) & from->mask;
-		n++;
+	while (first != last && at < to->mask) {
+		memcpy(u4_queue_slot(to, at), u4_queue_slot(from, first), slot);
+		first = (first + 1) & from->mask;
+		at++;
 	}
-	return n;
+	return at;
+}
+
+/* What is copied with the lock held, and how often the rest may have grown beyond that. */
+#define U4_REPLACE_LOCKED	64
+#define U4_REPLACE_ROUNDS	16
+#define U4_REPLACE_CHUNK	4096u
+
+int u4_queue_replace(struct u4_queue *old, struct u4_queue *new, spinlock_t *lock, u32 limit,
+		     bool kernel_produces)
+{
+	u32 start, first, last, cons, at = 0, rounds = 0;
+	const struct u4_queue from = *old;	/* but for the index, nothing of it changes */
+	unsigned long flags;
+	int err = 0;
+
+	spin_lock_irqsave(lock, flags);
+	start = kernel_produces ? u4_queue_consumer(old) : old->index;
+	first = start;
+	for (;;) {
+		last = kernel_produces ? old->index : u4_queue_producer(old);
+		cons = kernel_produces ? u4_queue_consumer(old) : old->index;
+		if (((last - cons) & from.mask) > limit) {
+			err = -ENOBUFS;
+			break;
+		}
+		if (((last - first) & from.mask) <= U4_REPLACE_LOCKED)
+			break;
+		if (rounds++ == U4_REPLACE_ROUNDS) {
+			err = -EAGAIN;
+			break;
+		}
+		spin_unlock_irqrestore(lock, flags);
+		while (first != last && at < new->mask) {
+			u32 n = min((last - first) & from.mask, U4_REPLACE_CHUNK);
+
+			at = u4_queue_copy(new, at, &from, first, (first + n) & from.mask);
+			first = (first + n) & from.mask;
+			cond_resched();
+		}
+		spin_lock_irqsave(lock, flags);
+		if (first != last) {
+			err = -ENOBUFS;
+			break;
+		}
+	}
+	if (!err && ((last - first) & from.mask) > new->mask - at)
+		err = -ENOBUFS;
+	if (!err) {
+		at = u4_queue_copy(new, at, &from, first, last);
+		/* What was taken meanwhile is not there again; at most all of it. */
+		cons = min((cons - start) & from.mask, at);
+		new->index = kernel_produces ? at : cons;
+		smp_store_release(&new->buf->consumer_index, cons);
+		smp_store_release(&new->buf->producer_index, at);
+		swap(*old, *new);
+	}
+	spin_unlock_irqrestore(lock, flags);
+	return err;
 }
 
 void u4_mmap_free(struct rdma_user_mmap_entry *entry)

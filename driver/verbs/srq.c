@@ -25,6 +25,7 @@ int u4_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, struct ib_ud
 
 	srq->user = udata;
 	srq->limit = attr->srq_limit;
+	mutex_init(&srq->resize_lock);
 	err = u4_rq_create(&srq->rq, attr->max_wr, attr->max_sge, udata, &resp.mi);
 	if (err)
 		goto err_count;
@@ -48,11 +49,9 @@ err_count:
 static int u4_srq_resize(struct u4_srq *srq, u32 max_wr, struct ib_udata *udata)
 {
 	struct rxe_modify_srq_cmd cmd = {};
-	struct u4_queue old;
 	struct u4_rq new = {};
 	struct mminfo mi = {};
-	unsigned long flags;
-	u32 used, prod;
+	u32 before;
 	int err;
 
 	if (udata) {
@@ -67,27 +66,20 @@ static int u4_srq_resize(struct u4_srq *srq, u32 max_wr, struct ib_udata *udata)
 		return err;
 	if (udata && copy_to_user(u64_to_user_ptr(cmd.mmap_info_addr), &mi, sizeof(mi))) {
 		err = -EFAULT;
-		goto err_new;
+		goto out;
 	}
 
-	spin_lock_irqsave(&srq->rq.lock, flags);
-	old = srq->rq.queue;
-	prod = u4_queue_producer(&old);
-	used = (prod - old.index) & old.mask;
-	if (used > max_wr) {
-		spin_unlock_irqrestore(&srq->rq.lock, flags);
+	mutex_lock(&srq->resize_lock);
+	/* What is posted meanwhile must fit in either ring. */
+	before = srq->rq.max_wr;
+	WRITE_ONCE(srq->rq.max_wr, min(before, new.max_wr));
+	err = u4_queue_replace(&srq->rq.queue, &new.queue, &srq->rq.lock, max_wr, false);
+	WRITE_ONCE(srq->rq.max_wr, err ? before : new.max_wr);
+	mutex_unlock(&srq->resize_lock);
+	if (err == -ENOBUFS)
 		err = -EINVAL;
-		goto err_new;
-	}
-	used = u4_queue_move(&new.queue, &old, old.index, prod);
-	smp_store_release(&new.queue.buf->producer_index, used);
-	srq->rq.queue = new.queue;
-	srq->rq.max_wr = new.max_wr;
-	spin_unlock_irqrestore(&srq->rq.lock, flags);
-	u4_queue_destroy(&old);
-	return 0;
-
-err_new:
+out:
+	/* The old ring now, unless it stays. */
 	u4_rq_destroy(&new);
 	return err;
 }
@@ -136,6 +128,7 @@ int u4_destroy_srq(struct ib_srq *ib, struct ib_udata *udata)
 	struct u4_srq *srq = to_u4_srq(ib);
 
 	u4_rq_destroy(&srq->rq);
+	mutex_destroy(&srq->resize_lock);
 	atomic_dec(&to_u4_ibdev(ib->device)->num_srqs);
 	return 0;
 }

@@ -3,8 +3,8 @@
  * Objects that ib_core sees, one file each. This header is internal to verbs/;
  * what main.c needs of it is at the end.
  *
- * Locks, outermost first: u4_vdev.lock, u4_ibqp.lock, u4_ibdev.qps_lock (all
- * mutexes); then the transport's rq_lock and sq_lock; then u4_rq.lock; then
+ * Locks, outermost first: u4_vdev.lock, u4_ibqp.lock, u4_ibdev.qps_lock, resize_lock
+ * of a CQ or an SRQ (all mutexes); then the transport's rq_lock and sq_lock; then u4_rq.lock; then
  * u4_cq.lock. The last two are leaves, taken with interrupts off, since ULPs
  * post and poll from any context.
  */
@@ -71,9 +71,10 @@ struct u4_vdev {
  * @num_pds: objects in use, as are the following
  * @ahs: ah_num to struct u4_ah_entry; read under RCU
  * @next_ah: where the cyclic search goes on
- * @qps_lock: protects @user_qps
- * @user_qps: QPs of processes, whose receive queues have no doorbell
- * @flush_work: flushes receives that processes post to QPs in error
+ * @qps_lock: protects @qps
+ * @qps: all QPs
+ * @flush_work: flushes receives that processes post to QPs in error: their receive
+ *	queues have no doorbell
  */
 struct u4_ibdev {
 	struct ib_device	ib;
@@ -86,7 +87,7 @@ struct u4_ibdev {
 	struct xarray		ahs;
 	u32			next_ah;
 	struct mutex		qps_lock;
-	struct list_head	user_qps;
+	struct list_head	qps;
 	struct delayed_work	flush_work;
 };
 
@@ -128,6 +129,7 @@ struct u4_queue {
 /**
  * struct u4_cq - completion queue
  * @ib: ib_core's part
+ * @resize_lock: one resize at a time
  * @lock: protects all below
  * @queue: completions for a process
  * @wcs: completions for the kernel
@@ -138,9 +140,11 @@ struct u4_queue {
  * @user: belongs to a process
  * @overflowed: completions were lost; the owner was told
  * @comp_work: calls a handler that may post or poll itself
+ * @lost_work: ends the QPs whose completions may have been lost
  */
 struct u4_cq {
 	struct ib_cq		ib;
+	struct mutex		resize_lock;
 	spinlock_t		lock;
 	struct u4_queue		queue;
 	struct ib_wc		*wcs;
@@ -151,6 +155,7 @@ struct u4_cq {
 	bool			user;
 	bool			overflowed;
 	struct work_struct	comp_work;
+	struct work_struct	lost_work;
 };
 
 /**
@@ -171,6 +176,7 @@ struct u4_rq {
  * struct u4_srq - shared receive queue
  * @ib: ib_core's part
  * @rq: the requests
+ * @resize_lock: one resize at a time
  * @limit: event is due when fewer requests are left; 0 when not armed. Under rq.lock
  * @num: number for the user library
  * @user: belongs to a process
@@ -178,6 +184,7 @@ struct u4_rq {
 struct u4_srq {
 	struct ib_srq	ib;
 	struct u4_rq	rq;
+	struct mutex	resize_lock;
 	u32		limit;
 	u32		num;
 	bool		user;
@@ -200,7 +207,7 @@ struct u4_srq {
  * @cap: sizes
  * @lock: one modify at a time; protects @attr
  * @attr: what was set last
- * @node: in u4_ibdev.user_qps
+ * @node: in u4_ibdev.qps
  * @run_work: runs what was posted with interrupts off
  */
 struct u4_ibqp {
@@ -306,8 +313,19 @@ static inline bool u4_take(atomic_t *used, int max)
 int u4_queue_create(struct u4_queue *q, u32 entries, u32 elem, struct ib_udata *udata,
 		    struct mminfo *mi);
 void u4_queue_destroy(struct u4_queue *q);
-/* Move what is between consumer and producer to the start of @to; number of slots moved. */
-u32 u4_queue_move(struct u4_queue *to, const struct u4_queue *from, u32 cons, u32 prod);
+/*
+ * Copy the slots from @first to before @last of @from to slot @at and on of @to, as long
+ * as there is room. Returns the slot behind the last one written.
+ */
+u32 u4_queue_copy(struct u4_queue *to, u32 at, const struct u4_queue *from, u32 first, u32 last);
+/*
+ * Move what is in the ring *@old to the fresh ring @new, which takes its place. Most is
+ * copied with @lock dropped, so the other side may go on meanwhile. @kernel_produces:
+ * completions; else requests. Process context; the caller excludes other resizes.
+ * -ENOBUFS: too much for @limit slots. -EAGAIN: the other side does not stop.
+ */
+int u4_queue_replace(struct u4_queue *old, struct u4_queue *new, spinlock_t *lock, u32 limit,
+		     bool kernel_produces);
 int u4_mmap(struct ib_ucontext *ib, struct vm_area_struct *vma);
 void u4_mmap_free(struct rdma_user_mmap_entry *entry);
 
@@ -377,6 +395,10 @@ bool u4_gid_is_ours(struct ib_device *ib, const union ib_gid *gid);
 /* Put the payload's length into the network header. */
 void u4_av_set_len(struct u4_av *av, u32 len);
 
+/* mcast.c */
+int u4_attach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid);
+int u4_detach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid);
+
 /* srq.c */
 int u4_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, struct ib_udata *udata);
 int u4_modify_srq(struct ib_srq *ib, struct ib_srq_attr *attr, enum ib_srq_attr_mask mask,
@@ -422,7 +444,14 @@ static inline enum ib_qp_state u4_qp_ib_state(const struct u4_ibqp *qp)
 struct rdma_hw_stats *u4_alloc_hw_port_stats(struct ib_device *ib, u32 port);
 int u4_get_hw_stats(struct ib_device *ib, struct rdma_hw_stats *stats, u32 port, int index);
 
+/* pma.c */
+int u4_process_mad(struct ib_device *ib, int flags, u32 port, const struct ib_wc *in_wc,
+		   const struct ib_grh *in_grh, const struct ib_mad *in, struct ib_mad *out,
+		   size_t *out_size, u16 *out_pkey_index);
+
 /* port.c */
+int u4_add_gid(const struct ib_gid_attr *attr, void **context);
+int u4_del_gid(const struct ib_gid_attr *attr, void **context);
 int u4_query_port(struct ib_device *ib, u32 port, struct ib_port_attr *attr);
 int u4_query_pkey(struct ib_device *ib, u32 port, u16 index, u16 *pkey);
 int u4_port_immutable(struct ib_device *ib, u32 port, struct ib_port_immutable *immutable);

@@ -36,6 +36,7 @@ struct page { char bytes[4096]; };
 struct rcu_head { int unused; };
 struct completion { int done; };
 struct mutex { int held; };
+typedef struct { int unused; } wait_queue_head_t;
 struct list_head { struct list_head *next, *prev; };
 struct sg_table { int unused; };
 
@@ -96,6 +97,12 @@ static inline u32 roundup_pow_of_two(u32 n)
 #define rcu_read_lock()		((void)0)
 #define rcu_read_unlock()	((void)0)
 #define rcu_dereference(p)	(p)
+#define rcu_dereference_protected(p, c)	(p)
+#define rcu_assign_pointer(p, v)	((p) = (v))
+#define RCU_INIT_POINTER(p, v)	((p) = (v))
+#define lockdep_is_held(l)	1
+#define mutex_lock(m)		do { assert(!(m)->held); (m)->held = 1; } while (0)
+#define mutex_unlock(m)		do { assert((m)->held); (m)->held = 0; } while (0)
 
 #define ATOMIC64_INIT(n)	{ n }
 #define atomic_set(a, v)	((a)->counter = (v))
@@ -113,6 +120,11 @@ static inline bool test_and_clear_bit(unsigned int n, unsigned long *p)
 	return was;
 }
 
+#define for_each_possible_cpu(c)	for ((c) = 0; (c) < 1; (c)++)
+#define per_cpu_ptr(p, c)	(p)
+#define __alloc_percpu(n, a)	calloc(1, n)
+#define free_percpu(p)		free(p)
+#define get_random_u32_below(n)	((n) / 2)
 #define this_cpu_add(lvalue, n)	((lvalue) += (n))
 
 #define INIT_LIST_HEAD(h)	((h)->next = (h)->prev = (h))
@@ -140,6 +152,11 @@ static inline int shim_alloc(struct xarray *xa, u32 *id, u32 lo, u32 hi, u32 *ne
 	*next = *id + 1;
 	return 0;
 }
+#define xa_for_each(xa, i, e)						\
+	for ((i) = 0; (i) < ARRAY_SIZE((xa)->entry); (i)++)		\
+		if (!((e) = (xa)->entry[i])) { } else
+#define xa_init_flags(xa, f)	memset(xa, 0, sizeof(*(xa)))
+#define xa_destroy(xa)		((void)(xa))
 #define xa_alloc_cyclic(xa, id, p, limit, next, f)	shim_alloc(xa, id, limit, next)
 
 /* ---- time, timers, work: see transport_sim.c ---- */
@@ -184,8 +201,17 @@ struct work_struct {
 struct workqueue_struct;
 void shim_queue_work(struct work_struct *work);
 void shim_cancel_work(struct work_struct *work);
+void shim_flush_work(struct work_struct *work);
+#define alloc_workqueue(...)	((struct workqueue_struct *)1)
+#define destroy_workqueue(wq)	((void)(wq))
+#define flush_workqueue(wq)	((void)(wq))
+#define init_waitqueue_head(w)	((void)(w))
+#define mutex_init(m)		((m)->held = 0)
+#define mutex_destroy(m)	assert(!(m)->held)
 #define INIT_WORK(w, f)		((w)->fn = (f), (w)->queued = false)
 #define queue_work(wq, w)	shim_queue_work(w)
 #define cancel_work_sync(w)	shim_cancel_work(w)
+/* Runs it at once if it is queued. */
+#define flush_work(w)		shim_flush_work(w)
 
 #endif /* KERNEL_SHIM_H */
