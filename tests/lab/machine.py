@@ -54,6 +54,7 @@ class Machine:
             raise GuestGone(f"host {self.host.name} is running already")
         name = self.host.name
         qemu.share_dir(self.run_dir, name).mkdir(exist_ok=True)
+        qemu.kept_dir(self.run_dir, name).mkdir(exist_ok=True)
         if self._server is None:
             path = qemu.agent_socket(self.run_dir, name)
             path.unlink(missing_ok=True)
