@@ -47,6 +47,10 @@ test-unit: venv ## the tests that need no virtual machine (under a minute)
 test-vm: venv ## the tests in virtual machines
 	@$(PYTEST) -v --durations=15 tests/vm $(PYTEST_ARGS)
 
+.PHONY: bench-counts
+bench-counts: ## count what an operation costs, beside Soft-RoCE, into docs/bench/ (BENCH_ARGS='--case write:65536 --profile')
+	@cd tests && $(SYSTEM_PYTHON) -m bench $(BENCH_ARGS)
+
 .PHONY: packages
 packages: ## build the Debian packages into dist/
 	@$(SYSTEM_PYTHON) packaging/build_debs.py
