@@ -208,6 +208,8 @@ def configured(step: Step, link: Link, event: Configured) -> Link:
 
 def port_read(step: Step, link: Link, event: PortRead) -> Link:
     """The port's state and GIDs are known."""
+    if not link.authorized:
+        return link
     return settle(step, step.put(replace(link, port=event.port)))
 
 

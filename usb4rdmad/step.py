@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from .events import Event
 from .messages import Message, encode
-from .model import Identity, Link, LinkState, Measured, Peer, Reason, State
+from .model import Identity, Link, LinkState, Measured, Peer, Port, Reason, State
 from .orders import (
     CloseProbe,
     Deauthorize,
@@ -82,7 +82,8 @@ class Step:
         if was_authorized and not link.authorized:
             self.order(Deauthorize(link.name))
             self.order(StopTimer(link.name, "agree"), StopTimer(link.name, "port"))
-            link = self.drop_probe(link)
+            # What was read of its port is not true of the next time that it is open.
+            link = self.drop_probe(replace(link, port=Port()))
         if state is not LinkState.PAIRING and link.pairing is not None:
             link = replace(link, pairing=None)
             self.order(StopTimer(link.name, "pairing"), StopTimer(link.name, "confirm"))

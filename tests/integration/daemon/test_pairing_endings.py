@@ -12,7 +12,7 @@ import pytest
 from usb4rdmad import events
 from usb4rdmad.effects import Hub
 from usb4rdmad.errors import BadState, RateLimited
-from usb4rdmad.model import LinkState, Trust
+from usb4rdmad.model import LinkState, Port, Trust
 
 from .fakes import Cable, FakeHost
 
@@ -152,6 +152,7 @@ def test_forgotten_on_one_side_a_peer_is_a_stranger_there_only(hosts: Hosts) -> 
             await hub(a).ask(events.AdminForget(next(iter(hub(a).state.peers))))
             await a.until(WAITING, reason="deauthorized")
             await b.until(LinkState.DEGRADED, reason="waiting-peer")
+            assert hub(a).state.links["link0"].port == Port(), "a closed link shows GIDs"
             cable.unplug()
             cable.plug()
             await a.until(WAITING, reason="unknown-peer")
