@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The words for hosts with the daemon: what it says over its bus, what people ask of it.
+
+busctl costs an emulated host a tenth of what usb4rdmactl does, so scenarios look and wait with
+busctl, and use usb4rdmactl where a person would.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import scenario
+from lab.api import Host, Lab, Result
+
+SERVICE, ROOT = "org.usb4rdma1", "/org/usb4rdma1"
+DROP_INS = "/etc/usb4rdma/usb4rdmad.toml.d"
+TOPOLOGY = Path(__file__).with_name("interposed.toml")
+# The hosts of all scenarios with the daemon, so that they can share one boot.
+OPTIONS: dict[str, Any] = {
+    "install": "all",
+    "init": "systemd",
+    "net": True,
+    "topology": str(TOPOLOGY),
+}
+T = TypeVar("T")
+
+
+def both(lab: Lab, what: Callable[[Host], T]) -> list[T]:
+    """Do it on all hosts at the same time; what came of it, in their order."""
+    with ThreadPoolExecutor(len(lab.hosts)) as pool:
+        return list(pool.map(what, lab.hosts.values()))
+
+
+def call(host: Host, path: str, interface: str, member: str, *words: str) -> Result:
+    """A method of the daemon's; `interface` without its prefix."""
+    command = ["busctl", "--system", "--json=short", "call", SERVICE, path]
+    return host.run([*command, f"{SERVICE}.{interface}", member, *words])
+
+
+def describe(host: Host) -> dict[str, Any]:
+    """All that the daemon knows, see docs/daemon.md; empty while it is not there."""
+    answer = call(host, ROOT, "Manager", "Describe")
+    if answer.rc != 0:
+        return {"links": [], "peers": [], "pairings": []}
+    return dict(json.loads(json.loads(answer.out)["data"][0]))
+
+
+def link(host: Host) -> dict[str, Any]:
+    """The one link."""
+    (found,) = describe(host)["links"]
+    return dict(found)
+
+
+def until_links(lab: Lab, state: str, reason: str | None = None, seconds: float = 60.0) -> None:
+    """Until each host's one link is in this state, for this reason if one is given."""
+    both(lab, lambda host: until_link(host, state, reason, seconds))
+
+
+def until_link(host: Host, state: str, reason: str | None = None, seconds: float = 60.0) -> None:
+    """Until the host's one link is in this state, for this reason; "gone" for none."""
+    seen: list[str] = []
+
+    def reached() -> bool:
+        links = describe(host)["links"]
+        seen[:] = [f"{one['State']}/{one['StateReason']}" for one in links]
+        if state == "gone":
+            return not links
+        wanted = f"{state}/" + ("" if reason is None else reason)
+        return len(links) == 1 and seen[0].startswith(wanted)
+
+    try:
+        scenario.until(f"link of {host.name} {state}/{reason}", seconds, reached)
+    except scenario.ScenarioError as error:
+        raise scenario.ScenarioError(f"{error}; it is {seen}") from None
+
+
+def closed(host: Host) -> None:
+    """The kernel has let nobody in: no RDMA device, the gate shut."""
+    shown = host.run("ls /sys/class/infiniband; cat /sys/class/usb4rdma/link*/authorized").out
+    assert shown.split() == ["0"], f"{host.name} has let somebody in: {shown}"
+
+
+def configure(host: Host, text: str, name: str = "zz-test") -> None:
+    """Give the daemon a piece of configuration; an empty one takes it away."""
+    path = f"{DROP_INS}/{name}.toml"
+    if text:
+        host.run(f"mkdir -p {DROP_INS}; cat > {path}", stdin=text.encode(), check=True)
+    else:
+        host.run(f"rm -f {path}", check=True)
+    host.run("systemctl reload usb4rdmad", timeout=60, check=True)
+
+
+def forget_all(host: Host) -> None:
+    """Forget every peer."""
+    for peer in describe(host)["peers"]:
+        call(host, peer["Path"], "Peer", "Forget").check()
+
+
+def strangers(lab: Lab) -> None:
+    """Both hosts have forgotten each other and met anew: they wait for somebody to say yes."""
+    both(lab, forget_all)
+    both(lab, lambda host: call(host, link(host)["Path"], "Link", "Reset").check())
+    until_links(lab, "waiting-approval", "unknown-peer")
+
+
+def begin_pairing(lab: Lab) -> dict[str, tuple[str, str]]:
+    """The person at a begins to pair; (path of the pairing, code) by host, once both have one."""
+    a = lab["a"]
+    call(a, ROOT, "Manager", "Pair", "oa{sv}", link(a)["Path"], "0").check()
+    found: dict[str, tuple[str, str]] = {}
+
+    def shown(host: Host) -> bool:
+        for pairing in describe(host)["pairings"]:
+            if re.fullmatch(r"\d{3} \d{3}", pairing["Code"]):
+                found[host.name] = (pairing["Path"], pairing["Code"])
+        return host.name in found
+
+    both(lab, lambda host: scenario.until(f"code on {host.name}", 30, lambda: shown(host)))
+    return found
+
+
+def pair(lab: Lab) -> None:
+    """Two people compare and confirm; until the link is active."""
+    pairings = begin_pairing(lab)
+    assert pairings["a"][1] == pairings["b"][1]
+    both(lab, lambda host: call(host, pairings[host.name][0], "Pairing", "Confirm").check())
+    until_links(lab, "active")
+
+
+def replug(lab: Lab, *cables: str) -> None:
+    """Pull out all cables, and push these in once both hosts have seen that."""
+    for name, cable in lab.stat()["cables"].items():
+        if cable["plugged"]:
+            lab.unplug(name)
+    until_links(lab, "gone")
+    for name in cables:
+        lab.plug(name)
