@@ -51,6 +51,15 @@ test-vm: venv ## the tests in virtual machines
 bench-counts: ## count what an operation costs, beside Soft-RoCE, into docs/bench/ (BENCH_ARGS='--case write:65536 --profile')
 	@cd tests && $(SYSTEM_PYTHON) -m bench $(BENCH_ARGS)
 
+SECONDS ?= 600
+.PHONY: fuzz
+fuzz: ## fuzz the transport with libFuzzer for SECONDS=600 (needs clang)
+	@$(SYSTEM_PYTHON) tests/fuzz/run.py --seconds $(SECONDS) $(if $(KEEP),--keep)
+
+.PHONY: kernel-debug
+kernel-debug: ## build the kernel with KASAN, UBSAN, lockdep and more into the cache (lab up --kernel debug)
+	@$(SYSTEM_PYTHON) tests/lab/lab build --kernel debug
+
 .PHONY: packages
 packages: ## build the Debian packages into dist/
 	@$(SYSTEM_PYTHON) packaging/build_debs.py

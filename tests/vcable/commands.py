@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,7 @@ class Commands:
             "stat": self._stat,
             "reset_stat": self._reset_stat,
             "trace": self._trace,
+            "peer": self._peer,
             "status": self._status,
             "quit": self._do_quit,
         }
@@ -115,6 +117,16 @@ class Commands:
     def _stat(self, request: dict[str, Any]) -> dict[str, Any]:
         self._fields(request)
         return self._world.stat()
+
+    def _peer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Hands the request to a scripted peer; what `do` may say is the peer's own."""
+        peer = self._world.peers.get(str(request.get("host")))
+        if peer is None:
+            raise CommandError(f"host: there is no scripted peer {request.get('host')!r}")
+        try:
+            return peer.command(request)
+        except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+            raise CommandError(f"peer: {type(error).__name__}: {error}") from error
 
     def _reset_stat(self, request: dict[str, Any]) -> dict[str, Any]:
         self._fields(request)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
+from typing import Any
 
 from .cable import Cable, LinkState
 from .direction import Direction
@@ -98,6 +99,10 @@ class Peer:
         self, port: int, hop: int, data: bytes, sof: int, eof: int, crc_error: bool
     ) -> None:
         """A data frame came."""
+
+    def command(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What the control socket's command "peer" asks of this peer; ValueError if it cannot."""
+        raise ValueError(f"this peer takes no commands: {request.get('do')!r}")
 
     def send_control(self, port: int, words: list[int], kind: int = Kind.XDOMAIN_REQUEST) -> bool:
         """Send an XDomain packet (`words` without the route); False when the link is not up."""
