@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parents[2] / "build/results/compatibility"
+# What Soft-RoCE did is seldom asked, so it outlives the results of our own runs.
+SOFT_ROCE = RESULTS.parent / "soft-roce"
 
 
 @dataclass(frozen=True)
@@ -49,3 +51,12 @@ class Compatibility:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps([asdict(row) for row in self.rows], indent=1)
             self.path.write_text(text + "\n", encoding="utf-8")
+
+
+def remember_soft_roce(area: str, worked: dict[str, bool], folder: Path = SOFT_ROCE) -> None:
+    """What Soft-RoCE did with rows of an area, by how they were run; adds to what is known."""
+    path = folder / f"{area}.json"
+    known: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known |= {how: "works" if yes else "fails" for how, yes in worked.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
