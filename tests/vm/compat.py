@@ -33,7 +33,8 @@ class Compatibility:
     """The rows of one test; written to a file of its own when the test ends."""
 
     def __init__(self, test: str, kernel: str, folder: Path = RESULTS) -> None:
-        self.path = folder / f"{test}.json"
+        # A run on another kernel adds its rows and does not replace these.
+        self.path = folder / f"{test}.{'.'.join(kernel.split('.')[:2])}.json"
         self.kernel = kernel
         self.rows: list[Row] = []
 
