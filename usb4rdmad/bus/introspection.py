@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The tables of interfaces.py as introspection XML, on the bus and as files. Pure.
-
-`python3 -m usb4rdmad.bus.introspection FOLDER` writes the files.
-"""
+"""The tables of interfaces.py as introspection XML, on the bus and as files. Pure."""
 
 from __future__ import annotations
 
@@ -130,11 +127,3 @@ def file_xml(interface: Interface) -> str:
         + interface_xml(interface)
         + "</node>\n"
     )
-
-
-if __name__ == "__main__":
-    import sys
-    from pathlib import Path
-
-    for entry in INTERFACES.values():
-        (Path(sys.argv[1]) / f"{entry.name}.xml").write_text(file_xml(entry), encoding="utf-8")

@@ -10,29 +10,41 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..bus import NAME, ROOT
-from ..bus.connection import Connection
+from ..bus.connection import Connection, OnSignal
+from ..bus.wire import Call, plain, variant
 from ..errors import BusLost, CallFailed
 from .exits import Exit, Leave, for_error
 
 MANAGER = f"{NAME}.Manager"
+LINK = f"{NAME}.Link"
+PEER = f"{NAME}.Peer"
+PAIRING = f"{NAME}.Pairing"
 HINT = "systemctl status usb4rdmad"
 INTERACTIVE = 130.0
-
-Listener = Callable[[str, str, str, str, Sequence[Any]], None]
+_FINAL = ("blocked", "incompatible")
 
 
 class Client:
     """A connection to the daemon. Failures end the program with the right code."""
 
     def __init__(self) -> None:
-        self._connection = Connection(os.environ.get("DBUS_SYSTEM_BUS_ADDRESS"))
+        self.connection = Connection(os.environ.get("DBUS_SYSTEM_BUS_ADDRESS"))
+        self.changed = asyncio.Event()
+        """Set by every signal, once listen() was called."""
+        self.on_call: Callable[[Call], bool] = lambda call: False
+        self.on_signal: OnSignal = lambda *signal: None
 
-    async def open(self, listener: Listener | None = None) -> None:
-        """Connect; `listener` gets every signal of the daemon."""
+    async def open(self, listen: bool = False) -> None:
+        """Connect; `listen` to every signal of the daemon."""
+
+        def heard(*signal: Any) -> None:
+            self.on_signal(*signal)
+            self.changed.set()
+
         try:
-            await self._connection.open(lambda call: False, listener)
-            if listener is not None:
-                await self._connection.call(
+            await self.connection.open(lambda call: self.on_call(call), heard if listen else None)
+            if listen:
+                await self.connection.call(
                     "org.freedesktop.DBus",
                     "/org/freedesktop/DBus",
                     "org.freedesktop.DBus",
@@ -45,14 +57,14 @@ class Client:
 
     def close(self) -> None:
         """Disconnect."""
-        self._connection.close()
+        self.connection.close()
 
     async def call(
         self, path: str, interface: str, member: str, signature: str = "", *body: Any
     ) -> Sequence[Any]:
         """Call a method of the daemon."""
         try:
-            return await self._connection.call(
+            return await self.connection.call(
                 NAME, path, interface, member, signature, body, INTERACTIVE, interactive=True
             )
         except BusLost as error:
@@ -60,12 +72,39 @@ class Client:
         except CallFailed as error:
             code = for_error(error.error)
             hints = {Exit.UNREACHABLE: HINT, Exit.DENIED: "the same with sudo"}
-            hint = hints.get(code, "")
-            raise Leave(code, error.message, hint) from None
+            raise Leave(code, error.message, hints.get(code, "")) from None
+
+    async def set(self, path: str, interface: str, name: str, signature: str, value: Any) -> None:
+        """Set a property."""
+        await self.call(
+            path,
+            "org.freedesktop.DBus.Properties",
+            "Set",
+            "ssv",
+            interface,
+            name,
+            variant(signature, value),
+        )
+
+    async def test(self, path: str, **options: str | int | None) -> dict[str, Any]:
+        """Link.Test(); options that are None are left to the daemon."""
+        given = {
+            name: variant("s" if isinstance(value, str) else "u", value)
+            for name, value in options.items()
+            if value is not None
+        }
+        (found,) = await self.call(path, LINK, "Test", "a{sv}", given)
+        return dict(plain(found))
 
     async def describe(self) -> dict[str, Any]:
         """Everything that the daemon knows."""
         (text,) = await self.call(ROOT, MANAGER, "Describe")
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    async def configuration(self) -> dict[str, Any]:
+        """What is in force."""
+        (text,) = await self.call(ROOT, MANAGER, "Configuration")
         found: dict[str, Any] = json.loads(text)
         return found
 
@@ -79,21 +118,39 @@ class Client:
         (path,) = await self.call(ROOT, MANAGER, "FindPeer", "s", name)
         return str(path)
 
+    async def wait_for(
+        self, good: Callable[[dict[str, Any]], bool], patience: float
+    ) -> dict[str, Any]:
+        """Ask until `good` says yes, each time that something changed."""
+        try:
+            async with asyncio.timeout(patience):
+                while True:
+                    self.changed.clear()
+                    found = await self.describe()
+                    if good(found):
+                        return found
+                    await self.changed.wait()
+        except TimeoutError:
+            raise Leave(Exit.TIMED_OUT, f"not within {patience:g} s") from None
 
-async def wait_for(
-    client: Client,
-    changed: asyncio.Event,
-    good: Callable[[dict[str, Any]], bool],
-    patience: float,
-) -> dict[str, Any]:
-    """Ask until `good` says yes, each time that `changed` is set."""
-    try:
-        async with asyncio.timeout(patience):
-            while True:
-                changed.clear()
-                found = await client.describe()
-                if good(found):
-                    return found
-                await changed.wait()
-    except TimeoutError:
-        raise Leave(Exit.TIMED_OUT, f"not within {patience:g} s") from None
+
+def matches(link: dict[str, Any], name: str | None) -> bool:
+    """Does this name mean the link? None means all."""
+    return name is None or name in (link["Name"], link["PeerName"], link["RemoteName"])
+
+
+def reached(wanted: str, name: str | None) -> Callable[[dict[str, Any]], bool]:
+    """Are the links in the wanted state? Leaves when they cannot get there."""
+
+    def good(found: dict[str, Any]) -> bool:
+        links = [x for x in found["links"] if matches(x, name)]
+        if wanted == "gone":
+            return not links
+        for link in links:
+            if link["State"] in _FINAL and wanted != link["State"]:
+                raise Leave(
+                    Exit.REFUSED, f"{link['Name']} is {link['State']}: {link['StateReason']}"
+                )
+        return bool(links) and all(x["State"] == wanted for x in links)
+
+    return good

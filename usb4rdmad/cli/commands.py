@@ -1,134 +1,74 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What each verb of usb4rdmactl does."""
+"""What each verb of usb4rdmactl does; the larger ones have modules of their own."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import os
-import shutil
-import sys
 import time
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
-from ..bus import NAME, ROOT
+from ..bus import ROOT
 from . import render
-from .client import MANAGER, Client, wait_for
+from .client import LINK, MANAGER, PAIRING, PEER, Client, reached
 from .exits import Exit, Leave
+from .output import show as put
+from .output import style
 
-LINK = f"{NAME}.Link"
-PEER = f"{NAME}.Peer"
-PAIRING = f"{NAME}.Pairing"
-_FINAL = ("blocked", "incompatible")
-
-
-def style() -> render.Style:
-    """What standard output can show; NO_COLOR and dumb terminals are honoured."""
-    tty = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    return render.Style(
-        tty and "NO_COLOR" not in os.environ,
-        encoding.startswith("utf"),
-        shutil.get_terminal_size().columns,
-    )
+COMPLETION_PATIENCE = 0.2
 
 
-def _print(value: Any, arguments: Namespace, text: Callable[[], str]) -> None:
-    if arguments.json == "short":
-        print(json.dumps(value, sort_keys=True, separators=(",", ":")))
-    elif arguments.json:
-        print(json.dumps(value, sort_keys=True, indent=2))
-    else:
-        print(text())
-
-
-def _matches(link: dict[str, Any], name: str | None) -> bool:
-    return name is None or name in (link["Name"], link["PeerName"], link["RemoteName"])
-
-
-async def _found(
-    client: Client, changed: asyncio.Event, arguments: Namespace, name: str | None
-) -> dict[str, Any]:
+async def _found(client: Client, arguments: Namespace, name: str | None) -> dict[str, Any]:
     """Describe(), after waiting for a state when --wait says so."""
     if arguments.wait is None:
         return await client.describe()
-    wanted = arguments.wait
-
-    def good(found: dict[str, Any]) -> bool:
-        links = [x for x in found["links"] if _matches(x, name)]
-        if wanted == "gone":
-            return not links
-        for link in links:
-            if link["State"] in _FINAL and wanted != link["State"]:
-                raise Leave(
-                    Exit.REFUSED, f"{link['Name']} is {link['State']}: {link['StateReason']}"
-                )
-        return bool(links) and all(x["State"] == wanted for x in links)
-
-    return await wait_for(client, changed, good, arguments.timeout)
+    return await client.wait_for(reached(arguments.wait, name), arguments.timeout)
 
 
-async def status(client: Client, changed: asyncio.Event, arguments: Namespace) -> None:
+async def status(client: Client, arguments: Namespace) -> None:
     """The overview."""
-    found = await _found(client, changed, arguments, None)
-    _print(found, arguments, lambda: render.status(found, style()))
+    found = await _found(client, arguments, None)
+    put(found, arguments, lambda: render.status(found, style()))
 
 
-async def listing(client: Client, changed: asyncio.Event, arguments: Namespace) -> None:
+async def listing(client: Client, arguments: Namespace) -> None:
     """One line a link and a peer."""
-    found = await _found(client, changed, arguments, None)
+    found = await _found(client, arguments, None)
     value = {"links": found["links"], "peers": found["peers"]}
-    _print(value, arguments, lambda: render.listing(found, style()))
+    put(value, arguments, lambda: render.listing(found, style()))
 
 
-async def show(client: Client, changed: asyncio.Event, arguments: Namespace) -> None:
-    """One link or peer in full."""
-    found = await _found(client, changed, arguments, arguments.name)
+async def _any_path(client: Client, name: str) -> str:
+    """A link's path, or a peer's."""
     try:
-        path = await client.link(arguments.name)
+        return await client.link(name)
     except Leave as leave:
         if leave.code is not Exit.NOT_FOUND:
             raise
-        path = await client.peer(arguments.name)
+        return await client.peer(name)
+
+
+async def show(client: Client, arguments: Namespace) -> None:
+    """One link or peer in full."""
+    found = await _found(client, arguments, arguments.name)
+    path = await _any_path(client, arguments.name)
     for link in found["links"]:
         if link["Path"] == path:
-            _print(link, arguments, lambda: render.details(link, style()))  # noqa: B023
+            put(link, arguments, lambda: render.details(link, style()))  # noqa: B023
             return
     for peer in found["peers"]:
         if peer["Path"] == path:
-            _print(peer, arguments, lambda: render.peer_details(peer, style()))  # noqa: B023
+            put(peer, arguments, lambda: render.peer_details(peer, style()))  # noqa: B023
             return
     raise Leave(Exit.NOT_FOUND, f"{arguments.name} is gone")
 
 
-async def pair(client: Client, changed: asyncio.Event, arguments: Namespace) -> None:
-    """Begin a comparison, show the code."""
-    path = await client.link(arguments.name)
-    (pairing,) = await client.call(ROOT, MANAGER, "Pair", "oa{sv}", path, {})
-
-    def good(found: dict[str, Any]) -> bool:
-        mine = [p for p in found["pairings"] if p["Path"] == pairing]
-        return not mine or bool(mine[0]["Code"])
-
-    found = await wait_for(client, changed, good, arguments.timeout)
-    mine = [p for p in found["pairings"] if p["Path"] == pairing]
-    if not mine:
-        raise Leave(Exit.REFUSED, "the pairing has ended", f"usb4rdmactl show {arguments.name}")
-    _print(mine[0], arguments, lambda: _code(mine[0]["Code"], arguments.name))
-
-
-def _code(code: str, name: str) -> str:
-    return (
-        f"code: {style().bold(code)}\n"
-        f"The same on both hosts? Then on both:  usb4rdmactl confirm {name}\n"
-        f"Else on either:                        usb4rdmactl reject {name}"
-    )
-
-
-async def _pairing(client: Client, name: str) -> str:
+async def pairing_of(client: Client, name: str) -> str:
+    """The path of the comparison under way on a link."""
     path = await client.link(name)
     for pairing in (await client.describe())["pairings"]:
         if pairing["Link"] == path:
@@ -136,109 +76,115 @@ async def _pairing(client: Client, name: str) -> str:
     raise Leave(Exit.NOT_FOUND, f"{name} is not being paired", f"usb4rdmactl pair {name}")
 
 
-async def confirm(client: Client, changed: asyncio.Event, arguments: Namespace) -> None:
+async def confirm(client: Client, arguments: Namespace) -> None:
     """The codes are the same."""
-    await client.call(await _pairing(client, arguments.name), PAIRING, "Confirm")
+    path = await pairing_of(client, arguments.name)
+    if arguments.code is None:
+        await client.call(path, PAIRING, "Confirm")
+    else:
+        await client.call(path, PAIRING, "ConfirmCode", "s", arguments.code)
     if arguments.wait is not None:
-        await _found(client, changed, arguments, arguments.name)
+        await _found(client, arguments, arguments.name)
 
 
-async def reject(client: Client, changed: asyncio.Event, arguments: Namespace) -> None:
+async def reject(client: Client, arguments: Namespace) -> None:
     """They are not."""
-    await client.call(await _pairing(client, arguments.name), PAIRING, "Reject")
+    await client.call(await pairing_of(client, arguments.name), PAIRING, "Reject")
 
 
-async def authorize(client: Client, changed: asyncio.Event, arguments: Namespace) -> None:
+async def authorize(client: Client, arguments: Namespace) -> None:
     """Let a link's peer in without a comparison."""
     path = await client.link(arguments.name)
     await client.call(path, LINK, "Authorize", "a{sv}", {})
     if arguments.wait is not None:
-        await _found(client, changed, arguments, arguments.name)
+        await _found(client, arguments, arguments.name)
 
 
-async def deauthorize(client: Client, changed: asyncio.Event, arguments: Namespace) -> None:
+async def deauthorize(client: Client, arguments: Namespace) -> None:
     """Close a link."""
     await client.call(await client.link(arguments.name), LINK, "Deauthorize")
 
 
-async def forget(client: Client, changed: asyncio.Event, arguments: Namespace) -> None:
+async def forget(client: Client, arguments: Namespace) -> None:
     """Remove a peer."""
     await client.call(await client.peer(arguments.name), PEER, "Forget")
 
 
-async def block(client: Client, changed: asyncio.Event, arguments: Namespace) -> None:
-    """Shut a peer out."""
-    await client.call(await client.peer(arguments.name), PEER, "Block")
+async def block(client: Client, arguments: Namespace) -> None:
+    """Shut a peer out, by its name or by the link that it is at."""
+    try:
+        path, interface = await client.peer(arguments.name), PEER
+    except Leave as leave:
+        if leave.code is not Exit.NOT_FOUND:
+            raise
+        path, interface = await client.link(arguments.name), LINK
+    await client.call(path, interface, "Block")
 
 
-async def label(client: Client, changed: asyncio.Event, arguments: Namespace) -> None:
+async def label(client: Client, arguments: Namespace) -> None:
     """Name a peer."""
-    from ..bus.wire import variant
-
-    path = await client.peer(arguments.name)
-    await client.call(
-        path,
-        "org.freedesktop.DBus.Properties",
-        "Set",
-        "ssv",
-        PEER,
-        "Label",
-        variant("s", arguments.label),
-    )
+    await client.set(await client.peer(arguments.name), PEER, "Label", "s", arguments.label)
 
 
-async def reload(client: Client, changed: asyncio.Event, arguments: Namespace) -> None:
+async def mtu(client: Client, arguments: Namespace) -> None:
+    """Show or set the MTU that is wanted."""
+    path = await client.link(arguments.name)
+    if arguments.value is not None:
+        word = arguments.value
+        if word != "default" and not word.isdecimal():
+            raise Leave(Exit.USAGE, "an MTU is a number, or default")
+        wanted = 0 if word == "default" else min(int(word), 2**32 - 1)
+        await client.set(path, LINK, "RequestedMtu", "u", wanted)
+    found = await client.describe()
+    link = next((x for x in found["links"] if x["Path"] == path), None)
+    if link is None:
+        raise Leave(Exit.NOT_FOUND, f"{arguments.name} is gone")
+    value = {"Name": link["Name"], "Mtu": link["Mtu"], "RequestedMtu": link["RequestedMtu"]}
+    wish = link["RequestedMtu"] or "that of the configuration"
+    put(value, arguments, lambda: f"{link['Name']}: in use {link['Mtu'] or '-'}, wanted {wish}")
+
+
+async def policy(client: Client, arguments: Namespace) -> None:
+    """Show or set the policy for unknown hosts."""
+    if arguments.value is not None:
+        await client.set(ROOT, MANAGER, "DefaultPolicy", "s", arguments.value)
+    pairing = (await client.configuration())["pairing"]
+    value = {"policy": pairing["policy"], "set_at_run_time": pairing["policy_set_at_run_time"]}
+    origin = "set at run time" if value["set_at_run_time"] else "as configured"
+    put(value, arguments, lambda: f"{value['policy']} ({origin})")
+
+
+async def reload(client: Client, arguments: Namespace) -> None:
     """Read the configuration again."""
     await client.call(ROOT, MANAGER, "Reload")
 
 
-Verb = Callable[[Client, asyncio.Event, Namespace], Awaitable[None]]
-
-VERBS: dict[str, Verb] = {
-    "status": status,
-    "list": listing,
-    "show": show,
-    "pair": pair,
-    "confirm": confirm,
-    "reject": reject,
-    "authorize": authorize,
-    "deauthorize": deauthorize,
-    "forget": forget,
-    "block": block,
-    "label": label,
-    "reload": reload,
-}
+async def config(client: Client, arguments: Namespace) -> None:
+    """What is in force."""
+    found = await client.configuration()
+    put(found, arguments, lambda: render.configuration(found))
 
 
-def run(arguments: Namespace) -> None:
-    """Carry out a verb; Leave on any failure."""
-    if arguments.verb == "monitor":
-        asyncio.run(_monitor(arguments))
-    else:
-        asyncio.run(_run(VERBS[arguments.verb], arguments))
+async def identity(client: Client, arguments: Namespace) -> None:
+    """This host's key, for others."""
+    import socket
+
+    manager = (await client.describe())["manager"]
+    name = socket.gethostname().split(".")[0]
+    value = {
+        "public_key": manager["PublicKey"],
+        "name": name,
+        "fingerprint": manager["Fingerprint"],
+    }
+    put(value, arguments, lambda: render.identity(value))
 
 
-async def _run(verb: Verb, arguments: Namespace) -> None:
-    changed = asyncio.Event()
-    client = Client()
-
-    def heard(sender: str, path: str, interface: str, member: str, body: Sequence[Any]) -> None:
-        changed.set()
-
-    waits = arguments.wait is not None or arguments.verb == "pair"
-    await client.open(heard if waits else None)
-    try:
-        await verb(client, changed, arguments)
-    finally:
-        client.close()
-
-
-async def _monitor(arguments: Namespace) -> None:
+async def monitor(client: Client, arguments: Namespace) -> None:
     """Print events until interrupted, or until --timeout."""
     out = style()
 
-    def heard(sender: str, path: str, interface: str, member: str, body: Sequence[Any]) -> None:
-        if member != "LinkEvent":
+    def heard(sender: str, path: str, interface: str, member: str, body: Any) -> None:
+        if (interface, member) != (MANAGER, "LinkEvent"):
             return
         link, what, about = body
         if arguments.json:
@@ -247,8 +193,7 @@ async def _monitor(arguments: Namespace) -> None:
         else:
             print(render.event(about.get("link", "?"), what, about, time.time(), out), flush=True)
 
-    client = Client()
-    await client.open(heard)
+    client.on_signal = heard
     found = await client.describe()
     if arguments.json:
         print(json.dumps({"event": "status", **found}, sort_keys=True), flush=True)
@@ -257,3 +202,103 @@ async def _monitor(arguments: Namespace) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(arguments.timeout):
             await asyncio.Event().wait()
+
+
+async def complete(client: Client, arguments: Namespace) -> None:
+    """Names for a shell's completion."""
+    found = await client.describe()
+    names: set[str] = set()
+    if arguments.complete in ("link", "any"):
+        names |= {x["Name"] for x in found["links"]} | {x["PeerName"] for x in found["links"]}
+    if arguments.complete in ("peer", "any"):
+        for peer in found["peers"]:
+            names |= {peer["Label"], peer["Name"], peer["Fingerprint"][:16]}
+    for name in sorted(names - {""}):
+        print(name)
+
+
+Verb = Callable[[Client, Namespace], Awaitable[None]]
+
+LISTENS = ("monitor", "pair")
+"""Verbs that hear signals whether or not they wait for a state."""
+
+
+def _verbs() -> dict[str, Verb]:
+    from .measure import test
+    from .pairing import pair
+    from .top import top
+
+    return {
+        "status": status,
+        "list": listing,
+        "show": show,
+        "monitor": monitor,
+        "top": top,
+        "pair": pair,
+        "confirm": confirm,
+        "reject": reject,
+        "authorize": authorize,
+        "deauthorize": deauthorize,
+        "forget": forget,
+        "block": block,
+        "label": label,
+        "mtu": mtu,
+        "policy": policy,
+        "test": test,
+        "config": config,
+        "identity": identity,
+        "reload": reload,
+        "complete": complete,
+    }
+
+
+def run(arguments: Namespace) -> Exit:
+    """Carry out a verb; Leave on any failure that ends it early."""
+    if arguments.verb == "doctor":
+        from .doctor import doctor
+
+        return asyncio.run(doctor(arguments))
+    if arguments.verb == "report":
+        from .report import report
+
+        return asyncio.run(report(arguments))
+    if arguments.verb == "config" and arguments.what == "check":
+        return check_config(arguments)
+    if arguments.verb == "config" and arguments.file:
+        raise Leave(Exit.USAGE, "a file is for: usb4rdmactl config check FILE")
+    try:
+        asyncio.run(_run(_verbs()[arguments.verb], arguments))
+    except (Leave, TimeoutError):
+        if arguments.verb != "complete":
+            raise
+    return Exit.OK
+
+
+def check_config(arguments: Namespace) -> Exit:
+    """Read a configuration as the daemon would, without it."""
+    from .. import config as reader
+    from ..errors import ConfigInvalid
+
+    path = Path(arguments.file) if arguments.file else reader.DEFAULT
+    if arguments.file and not path.exists():
+        raise Leave(Exit.FAILED, f"{path}: not there")
+    faults: list[str] = []
+    try:
+        reader.load(path)
+    except ConfigInvalid as error:
+        faults = error.message.splitlines()
+    value = {"file": str(path), "faults": faults}
+    put(value, arguments, lambda: "\n".join(faults) if faults else f"{path}: fine")
+    return Exit.FAILED if faults else Exit.OK
+
+
+async def _run(verb: Verb, arguments: Namespace) -> None:
+    client = Client()
+    waits = arguments.wait is not None or arguments.verb in LISTENS
+    patience = COMPLETION_PATIENCE if arguments.verb == "complete" else None
+    try:
+        async with asyncio.timeout(patience):
+            await client.open(waits)
+            await verb(client, arguments)
+    finally:
+        client.close()

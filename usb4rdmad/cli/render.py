@@ -206,6 +206,8 @@ _ROWS = (
     ("Addresses", "Addresses"),
     ("Peer addresses", "PeerAddresses"),
     ("MTU", "Mtu"),
+    ("MTU wanted", "RequestedMtu"),
+    ("Self-test", "SelfTest"),
     ("Kernel state", "KernelState"),
     ("Protocol versions", "ProtocolVersions"),
     ("Peer's versions", "PeerProtocolVersions"),
@@ -225,6 +227,8 @@ def details(link: Mapping[str, Any], style: Style) -> str:
             lines.append(f"{'Reason':>18}: {link['StateReason']}: {why(link['StateReason'])}")
     if speed(link):
         lines.append(f"{'Speed':>18}: {speed(link)}")
+    if link["LatencyNanoseconds"]:
+        lines.append(f"{'Latency':>18}: {link['LatencyNanoseconds'] / 1000:.1f} us one way")
     lines.append(f"{'Since':>18}: {ago(link['Since'])} ago")
     for index, gid in link["Gids"]:
         lines.append(f"{'GID ' + str(index):>18}: {gid}")
@@ -262,3 +266,28 @@ def event(name: str, member: str, details: Mapping[str, str], now: float, style:
     reason = why(details.get("reason", ""))
     state = member.removeprefix("link-")
     return f"{clock}  {style.glyph(state)} {name:<6} {state:<18} {reason} {extra}".rstrip()
+
+
+def configuration(found: Mapping[str, Any]) -> str:
+    """What is in force, as usb4rdmad.toml would have it."""
+    lines: list[str] = []
+    for section, values in found.items():
+        lines += [f"[{section}]"] if not lines else ["", f"[{section}]"]
+        for key, value in values.items():
+            if key == "policy_set_at_run_time":
+                lines += ["# policy was set by usb4rdmactl policy"] if value else []
+            elif key == "cluster_secret":
+                lines.append(f"# cluster secret: {'there' if value else 'none'}")
+            else:
+                shown = str(value).lower() if isinstance(value, bool) else value
+                lines.append(f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {shown}")
+    return "\n".join(lines)
+
+
+def identity(value: Mapping[str, str]) -> str:
+    """A file for authorized_peers.d."""
+    return (
+        f"# /etc/usb4rdma/authorized_peers.d/{value['name']}.toml\n"
+        f"# fingerprint {value['fingerprint']}\n"
+        f'name = "{value["name"]}"\npublic_key = "{value["public_key"]}"'
+    )

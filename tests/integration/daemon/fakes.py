@@ -381,3 +381,11 @@ class Cable:
                 authorized=False,
                 state=KernelState.READY,
             )
+
+
+async def turn(*hosts: FakeHost) -> None:
+    """Let every host do what is queued."""
+    for host in hosts:
+        assert host.hub is not None
+        await host.hub.flush()
+    await asyncio.sleep(0)

@@ -18,13 +18,13 @@ from dbus_next import MessageFlag
 from usb4rdmad.bus import wire
 from usb4rdmad.bus.interfaces import INTERFACES
 from usb4rdmad.bus.introspection import file_xml
+from usb4rdmad.cli import generate
 from usb4rdmad.model import KernelState, LinkState
 
 from .busclient import NAME, PROPERTIES, ROOT, BusClient, BusError, Variant, client
 from .fakes import Cable, FakeHost
 
 Hosts = Callable[..., FakeHost]
-SHIPPED = Path(__file__).parents[3] / "packaging" / "common" / "interfaces"
 LINK = f"{ROOT}/links/l00_0000000000000001"
 
 
@@ -195,7 +195,7 @@ def test_peer_interface_of_the_bus_still_works(hosts: Hosts) -> None:
     asyncio.run(story())
 
 
-def test_introspection_equals_the_shipped_files(hosts: Hosts) -> None:
+def test_introspection_equals_the_installed_files(hosts: Hosts) -> None:
     async def story() -> None:
         a, b, cable = await active_pair(hosts)
         async with a.daemon(), b.daemon(), client(a.bus or "") as c:
@@ -210,10 +210,12 @@ def test_introspection_equals_the_shipped_files(hosts: Hosts) -> None:
             for name in ("Pairing", "Port", "Agent"):
                 shown = _normal(_interface(file_xml(INTERFACES[f"{NAME}.{name}"])))
                 seen.setdefault(f"{NAME}.{name}", shown)
-            shipped = {
-                path.stem: _normal(_interface(path.read_text())) for path in SHIPPED.glob("*.xml")
+            installed = {
+                Path(name).stem: _normal(_interface(text))
+                for name, text in generate.files().items()
+                if name.endswith(".xml")
             }
-            assert seen == shipped
+            assert seen == installed
 
     asyncio.run(story())
 

@@ -16,7 +16,7 @@ from usb4rdmad import events
 from usb4rdmad.errors import ConfigInvalid, DriverError, RateLimited
 from usb4rdmad.model import KernelState, LinkState, Trust
 
-from .fakes import Cable, FakeHost
+from .fakes import Cable, FakeHost, turn
 
 Hosts = Callable[..., FakeHost]
 
@@ -28,13 +28,6 @@ def run(story: Callable[[], object]) -> None:
 def link(host: FakeHost, name: str = "link0"):  # type: ignore[no-untyped-def]
     assert host.hub is not None
     return host.hub.state.links[name]
-
-
-async def turn(*hosts: FakeHost) -> None:
-    """Let every host do what is queued."""
-    for host in hosts:
-        await host.hub.flush()
-    await asyncio.sleep(0)
 
 
 def test_tofu_hosts_become_active_with_addresses_that_match(hosts: Hosts) -> None:

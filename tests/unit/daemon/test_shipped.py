@@ -15,9 +15,9 @@ from dbus_next.signature import SignatureTree
 
 from usb4rdmad import config
 from usb4rdmad.bus import NAME, interfaces, introspection
-from usb4rdmad.cli import render
+from usb4rdmad.cli import commands, generate, manual, render, table
 from usb4rdmad.cli.exits import Exit
-from usb4rdmad.cli.main import COMMANDS
+from usb4rdmad.cli.linkchecks import _CURES
 from usb4rdmad.log import MessageId
 from usb4rdmad.model import KernelState, LinkState, Policy, Reason
 
@@ -26,9 +26,35 @@ COMMON = TOP / "packaging" / "common"
 MAN = TOP / "docs" / "man"
 
 
-def test_interface_files_are_those_of_the_tables() -> None:
-    files = {p.stem: p.read_text() for p in (COMMON / "interfaces").glob("*.xml")}
-    assert files == {i.name: introspection.file_xml(i) for i in interfaces.INTERFACES.values()}
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What packages install, apart from the code."""
+    root = tmp_path_factory.mktemp("root")
+    subprocess.run([TOP / "packaging" / "install-common", root], check=True)
+    return root
+
+
+def test_everything_made_from_tables_is_installed(installed: Path) -> None:
+    for name, text in generate.files().items():
+        assert (installed / name).read_text() == text, name
+    xml = {p.stem: p.read_text() for p in (installed / "usr/share/dbus-1/interfaces").iterdir()}
+    assert xml == {i.name: introspection.file_xml(i) for i in interfaces.INTERFACES.values()}
+
+
+def test_manuals_raise_no_warning(installed: Path) -> None:
+    if shutil.which("man") is None:
+        pytest.skip("man is not installed")
+    pages = [*MAN.iterdir(), *installed.glob("usr/share/man/*/*")]
+    assert len(pages) == 4
+    for page in pages:
+        done = subprocess.run(
+            ["man", "--warnings", "-l", page],
+            capture_output=True,
+            text=True,
+            env={"LC_ALL": "C.UTF-8", "MANWIDTH": "80", "PATH": "/usr/bin:/bin"},
+            check=False,
+        )
+        assert not done.stderr and done.returncode == 0, (page, done.stderr)
 
 
 def test_every_signature_of_the_tables_is_valid_and_documented() -> None:
@@ -99,16 +125,26 @@ def test_manual_names_every_state_setting_command_and_exit_code() -> None:
             assert f".BR {key} " in toml, key
     for policy in Policy:
         assert f"\\(dq{policy.value}\\(dq" in toml
-    tool = (MAN / "usb4rdmactl.1").read_text()
-    for command in COMMANDS:
-        assert re.search(rf"^\.(B|BI) {command.name}\b", tool, re.MULTILINE), command.name
-    for code in Exit:
-        assert re.search(rf"^{code.value}  \S", tool, re.MULTILINE)
+    tool = manual.tool()
+    for command in table.COMMANDS:
+        assert f".TP\n\\fB{command.name}\\fR" in tool
+        for option in command.options:
+            assert f".TP\n\\fB{option.flag.replace('-', chr(92) + '-')}\\fR" in tool
+    assert {code.value for code in Exit} == {code for code, _ in table.EXITS}
+    assert set(table.STATES) == {s.value for s in LinkState} | {"gone"}
+    assert set(table.POLICIES) == {p.value for p in Policy} | {"configured"}
+
+
+def test_every_verb_of_the_table_does_something() -> None:
+    apart = {"doctor", "report", "completion"}
+    verbs = set(commands._verbs()) | apart
+    assert verbs - {"complete"} == {c.name for c in table.COMMANDS}
 
 
 def test_every_reason_is_explained_to_people() -> None:
     for reason in Reason:
         assert not reason or render.why(reason.value) != reason.value, reason
+        assert not reason or _CURES[reason.value]
     for state in LinkState:
         assert render.Style().glyph(state.value) != "?"
 
