@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A peer that lies about who it is and what it has, before and beside the data path."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import scenario
+from attacker import OPS, TOPOLOGY, Attacker, Segment
+from lab.api import Host, Lab
+
+pytestmark = pytest.mark.timeout(900)
+HELLO, RELAY, OPEN, READY, CLOSE = range(1, 6)
+REPLY = 0x80
+BUSY, NOT_READY = 4, 3
+GATE_PATTERN = "lab/[g]ate.py"
+GATE = "/usr/lib/usb4rdma-lab/gate.py"
+# What a flood may leave behind in the slab caches of a host, everything counted.
+SLACK_KB = 4096
+
+
+@pytest.fixture(scope="module")
+def lab_options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """One host, and a peer without a machine."""
+    path: Path = tmp_path_factory.mktemp("hostile") / "topology.toml"
+    path.write_text(TOPOLOGY)
+    return {"install": "driver", "topology": str(path)}
+
+
+def attribute(host: Host, name: str) -> str:
+    """An attribute of the one link."""
+    return host.run(f"cat /sys/class/usb4rdma/link*/{name} 2>/dev/null").out.strip()
+
+
+def wait_state(host: Host, state: str, seconds: float = 60) -> None:
+    """Until the link is in this state."""
+    scenario.until(f"the link is {state}", seconds, lambda: attribute(host, "state") == state)
+
+
+def slab_kb(host: Host) -> int:
+    """Memory in slab caches, after what can be freed was freed."""
+    host.run("sync; echo 3 >/proc/sys/vm/drop_caches", check=True)
+    shown = host.run("grep SUnreclaim /proc/meminfo", check=True).out
+    return int(shown.split()[1])
+
+
+def statuses(attacker: Attacker, kind: int) -> list[int]:
+    """The status of each reply of this kind that came since the last question."""
+    replies = [bytes.fromhex(text) for text in attacker.do("received")["replies"]]
+    return [reply[1] for reply in replies if reply[0] == kind | REPLY]
+
+
+def test_a_request_is_a_hint_and_changes_nothing_that_the_peer_does_not_confirm(lab: Lab) -> None:
+    host, attacker = lab["a"], Attacker(lab)
+    before = {name: attribute(host, name) for name in ("epoch", "host_id", "peer")}
+    # As another host, another epoch, another token: the host asks back, and we say the old ones.
+    other = bytes(32) + b"another host id!" + struct.pack("<QHHI", 4711, 1, 1, 0)
+    attacker.do("ask", kind=HELLO, payload=other.hex(), head={"from": 0x1234})
+    attacker.do("ask", kind=CLOSE, head={"from": 0x1234})
+    attacker.do("ask", kind=CLOSE, head={"to": 0x1234})
+    attacker.do("ask", kind=OPEN, head={"from": 0x1234})
+    wait_state(host, "active")
+    scenario.pause(2)
+    assert attribute(host, "state") == "active"
+    assert {name: attribute(host, name) for name in before} == before
+    assert scenario.port_state(host).endswith("ACTIVE")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"type": 0},
+        {"type": 6},
+        {"type": 0x7F},
+        {"type": 0x81},
+        {"status": 1},
+        {"version": 0xFFFF},
+        {"length": 0},
+        {"length": 4},
+        {"length": 12},
+        {"length": 63},
+    ],
+    ids=lambda head: "-".join(f"{key}{value}" for key, value in head.items()),
+)
+def test_a_garbled_message_is_not_answered_with_yes_and_harms_nothing(
+    lab: Lab, head: dict[str, int]
+) -> None:
+    host, attacker = lab["a"], Attacker(lab)
+    attacker.do("received")
+    for kind in (HELLO, RELAY, OPEN, READY, CLOSE):
+        # An OPEN or CLOSE that is whole would be obeyed: the peer may close its own link.
+        payload = bytes(200) if kind == RELAY else bytes(36)
+        attacker.do("ask", kind=kind, payload=payload.hex(), head=head)
+    wait_state(host, "active")
+    assert not lab.alarms()
+
+
+def test_a_flood_of_half_open_handshakes_and_messages_is_bounded(lab: Lab) -> None:
+    host, attacker = lab["a"], Attacker(lab)
+    before = slab_kb(host)
+    for token in range(1, 300):
+        attacker.do("ask", kind=HELLO, head={"from": token}, times=4)
+    relay = struct.pack("<IHH", 1, 192, 0) + bytes(192)
+    attacker.do("received")
+    for number in range(1, 300):
+        body = struct.pack("<I", number) + relay[4:]
+        attacker.do("ask", kind=RELAY, payload=body.hex())
+    scenario.until("the flood is answered", 60, lambda: bool(statuses(attacker, RELAY)))
+    wait_state(host, "active")
+    assert scenario.port_state(host).endswith("ACTIVE")
+    assert slab_kb(host) - before < SLACK_KB
+    host.run("cat /proc/loadavg", check=True, timeout=20)
+
+
+def test_a_peer_that_never_gets_ready_holds_up_nothing(lab: Lab) -> None:
+    host, attacker = lab["a"], Attacker(lab)
+    attacker.set(silent=[READY])
+    attacker.do("ask", kind=CLOSE)
+    scenario.until("the path is closed", 60, lambda: attribute(host, "state") != "active")
+    scenario.pause(2)
+    assert attribute(host, "state") in ("authorized", "ready")
+    attacker.set(silent=[])
+    wait_state(host, "active")
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("no tag", struct.pack("<IIHHHHII", 0, 0, 8, 0, 256, 239, 0, 0)),
+        ("a HopID beyond the adapter's", struct.pack("<IIHHHHII", 5, 0, 65535, 0, 256, 239, 0, 0)),
+        ("a reserved HopID", struct.pack("<IIHHHHII", 5, 0, 0, 0, 256, 239, 0, 0)),
+        ("more credits than the ring", struct.pack("<IIHHHHII", 5, 0, 8, 0, 256, 65535, 0, 0)),
+        ("no credits", struct.pack("<IIHHHHII", 5, 0, 8, 0, 256, 0, 0, 0)),
+        ("no ring", struct.pack("<IIHHHHII", 5, 0, 8, 0, 0, 239, 0, 0)),
+        ("half a message", bytes(10)),
+    ],
+    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
+)
+def test_an_open_reply_that_cannot_be_opens_no_path(lab: Lab, name: str, body: bytes) -> None:
+    host, attacker = lab["a"], Attacker(lab)
+    attacker.set(answers={str(OPEN): body.hex()})
+    attacker.do("ask", kind=CLOSE)
+    scenario.until("the path is closed", 60, lambda: attribute(host, "state") != "active")
+    scenario.pause(1)
+    assert attribute(host, "state") != "active", name
+    attacker.set(answers={})
+    wait_state(host, "active")
+
+
+def test_a_new_epoch_ends_the_connections_of_the_old_one(lab: Lab) -> None:
+    host, attacker = lab["a"], Attacker(lab)
+    attacker.start()
+    epoch = attribute(host, "epoch")
+    attacker.set(epoch=78, token=0x7800780078)
+    attacker.do("ask", kind=HELLO)
+    scenario.until("the new epoch is known", 60, lambda: attribute(host, "epoch") != epoch)
+    wait_state(host, "active")
+    states: dict[str, int] = {}
+
+    def ended() -> bool:
+        states.update(attacker.ask()["states"])
+        return states["rc"] == 6
+
+    scenario.until("the connection has ended", 60, ended)
+    # What the peer sends to a connection of its former life reaches nobody.
+    before = attacker.counters()["rx_segments"]
+    segment = Segment(
+        OPS["WRITE"],
+        dqpn=attacker.qpn("rc"),
+        raddr=attacker.facts["address"],
+        rkey=attacker.facts["rkey"],
+        payload=bytes(64),
+    )
+    attacker.send(segment)
+    report = attacker.ask()
+    assert not report["changed"]
+    assert attacker.counters()["rx_segments"] == before
+    attacker.stop()
+
+
+def test_without_authorisation_only_handshake_and_relay_are_served(lab: Lab) -> None:
+    host, attacker = lab["a"], Attacker(lab)
+    host.run(f"pkill -f {GATE_PATTERN}")
+    attacker.set(epoch=79, token=0x7900790079)
+    attacker.do("ask", kind=HELLO)
+    wait_state(host, "ready")
+    assert scenario.port_state(host).endswith("DOWN")
+    before = lab.stat()["routers"]
+    attacker.do("received")
+    attacker.do("ask", kind=OPEN)
+    attacker.do("ask", kind=READY)
+    for hop in range(8, 12):
+        attacker.do("frame", data="ff" * 64, sof=1, eof=2, hop=hop)
+    scenario.until("OPEN is refused", 30, lambda: 2 in statuses(attacker, OPEN))
+    after = lab.stat()["routers"]
+    for name, router in after.items():
+        assert router["data"]["rx_frames"] == before[name]["data"]["rx_frames"], name
+    host.run(f"setsid {GATE} >>/run/usb4rdma-lab/gate.log 2>&1 </dev/null &")
+    wait_state(host, "active")
+
+
+def test_the_module_goes_away_beside_a_hostile_peer(lab: Lab) -> None:
+    host, attacker = lab["a"], Attacker(lab)
+    host.run(f"pkill -f {GATE_PATTERN}")
+    attacker.set(silent=[OPEN, READY, CLOSE])
+    assert host.run("rmmod usb4_rdma", timeout=60).rc == 0
+    attacker.set(silent=[])
+    host.run("modprobe usb4_rdma", timeout=60, check=True)
+    host.run(f"setsid {GATE} >>/run/usb4rdma-lab/gate.log 2>&1 </dev/null &")
+    wait_state(host, "active")
