@@ -12,41 +12,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from fuzz.userspace import SANITIZERS, build
 
-TOP = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).parent
-SOURCES = ("segment", "requester", "responder", "ud", "rx", "qp", "sge", "emit", "mcast", "device")
-# Where the headers are included that the shim replaces; errno.h is the same everywhere.
-INCLUDERS = ("transport", "link/link.h", "compat.h", "wire.h", "include/uapi/rdma")
-
-
-def kernel_headers() -> set[str]:
-    """Names of all <linux/...> headers that the transport and its interfaces include."""
-    names: set[str] = set()
-    for place in INCLUDERS:
-        path = TOP / "driver" / place
-        for file in sorted(path.rglob("*.[ch]")) if path.is_dir() else [path]:
-            names.update(re.findall(r"#include <linux/(\w+)\.h>", file.read_text()))
-    return names - {"errno"}
 
 
 @pytest.fixture(scope="session")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    where = tmp_path_factory.mktemp("transport")
-    (where / "linux").mkdir()
-    for name in kernel_headers():
-        (where / "linux" / f"{name}.h").write_text('#include "kernel_shim.h"\n')
-    binary = where / "transport_sim"
-    subprocess.run(
-        ["gcc", "-std=gnu11", "-O1", "-g", "-Wall", "-Werror",
-         "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-D__KERNEL__",
-         "-DU4_HAVE_HRTIMER_SETUP", "-DU4_HAVE_RING_THROTTLING",
-         f"-I{where}", f"-I{HERE}", f"-I{TOP}/driver/include/uapi",
-         "-o", str(binary), str(HERE / "transport_sim.c"),
-         *(str(TOP / "driver" / "transport" / f"{name}.c") for name in SOURCES)],
-        check=True,
-    )  # fmt: skip
-    return binary
+    binary = tmp_path_factory.mktemp("transport") / "transport_sim"
+    return build(HERE / "transport_sim.c", binary, "-O1", "-Werror", *SANITIZERS)
 
 
 def run(simulator: Path, *args: int) -> dict[str, int]:
