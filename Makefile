@@ -51,22 +51,14 @@ test-vm: venv ## the tests in virtual machines
 bench-counts: ## count what an operation costs, beside Soft-RoCE, into docs/bench/ (BENCH_ARGS='--case write:65536 --profile')
 	@cd tests && $(SYSTEM_PYTHON) -m bench $(BENCH_ARGS)
 
+.PHONY: bench-mr
+bench-mr: ## time and memory of registering up to 8 GiB, beside Soft-RoCE, into docs/bench/ (BENCH_ARGS='--gib 1')
+	@cd tests && $(SYSTEM_PYTHON) -m bench.registration $(BENCH_ARGS)
+
 SECONDS ?= 600
 .PHONY: fuzz
 fuzz: ## fuzz the transport with libFuzzer for SECONDS=600 (needs clang)
 	@$(SYSTEM_PYTHON) tests/fuzz/run.py --seconds $(SECONDS) $(if $(KEEP),--keep)
-
-.PHONY: kernel-debug
-kernel-debug: ## build the kernel with KASAN, UBSAN, lockdep and more into the cache (lab up --kernel debug)
-	@$(SYSTEM_PYTHON) tests/lab/lab build --kernel debug
-
-.PHONY: docs-data
-docs-data: ## make docs/compatibility.md from what the last test runs recorded
-	@$(SYSTEM_PYTHON) packaging/compatibility.py
-
-.PHONY: compare
-compare: venv ## run the tables of programs on Soft-RoCE as well (for docs-data)
-	@USB4RDMA_COMPARE=1 $(PYTEST) -v tests/vm/test_perftest.py tests/vm/test_rdma_programs.py $(PYTEST_ARGS)
 
 .PHONY: packages
 packages: ## build the Debian packages into dist/
