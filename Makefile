@@ -60,6 +60,14 @@ SECONDS ?= 600
 fuzz: ## fuzz the transport with libFuzzer for SECONDS=600 (needs clang)
 	@$(SYSTEM_PYTHON) tests/fuzz/run.py --seconds $(SECONDS) $(if $(KEEP),--keep)
 
+.PHONY: docs-data
+docs-data: ## make docs/compatibility.md from what the last test runs recorded
+	@$(SYSTEM_PYTHON) packaging/compatibility.py
+
+.PHONY: compare
+compare: venv ## run the tables of programs on Soft-RoCE as well (for docs-data)
+	@USB4RDMA_COMPARE=1 $(PYTEST) -v tests/vm/test_perftest.py tests/vm/test_rdma_programs.py $(PYTEST_ARGS)
+
 .PHONY: packages
 packages: ## build the Debian packages into dist/
 	@$(SYSTEM_PYTHON) packaging/build_debs.py
