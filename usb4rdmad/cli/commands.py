@@ -254,20 +254,25 @@ def _verbs() -> dict[str, Verb]:
 
 def run(arguments: Namespace) -> Exit:
     """Carry out a verb; Leave on any failure that ends it early."""
+    return asyncio.run(carry_out(arguments))
+
+
+async def carry_out(arguments: Namespace) -> Exit:
+    """The same on a loop that runs already."""
     if arguments.verb == "doctor":
         from .doctor import doctor
 
-        return asyncio.run(doctor(arguments))
+        return await doctor(arguments)
     if arguments.verb == "report":
         from .report import report
 
-        return asyncio.run(report(arguments))
+        return await report(arguments)
     if arguments.verb == "config" and arguments.what == "check":
         return check_config(arguments)
     if arguments.verb == "config" and arguments.file:
         raise Leave(Exit.USAGE, "a file is for: usb4rdmactl config check FILE")
     try:
-        asyncio.run(_run(_verbs()[arguments.verb], arguments))
+        await _run(_verbs()[arguments.verb], arguments)
     except (Leave, TimeoutError):
         if arguments.verb != "complete":
             raise

@@ -11,8 +11,8 @@ from .. import __version__
 from .exits import Exit, Leave
 from .table import COMMANDS, DEFAULT, EXITS, Argument, Command, Option
 
-OFFLINE = ("completion",)
-"""Verbs that need neither bus nor asyncio."""
+OFFLINE = "completion"
+"""Needs neither bus nor asyncio."""
 
 
 def _add(parser: argparse.ArgumentParser, item: Argument | Option) -> None:
@@ -64,15 +64,30 @@ def _sentence(command: Command) -> str:
     return f"{command.help}. {command.more}".strip()
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run a command; the exit code."""
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line, complete for every verb; SystemExit for a wrong one."""
     options = parser().parse_args(arguments)
     options.verb = "complete" if options.complete else options.verb or "status"
     for name in ("json", "wait"):
         if not hasattr(options, name):
             setattr(options, name, None)
+    return options
+
+
+def explain(leave: Leave) -> Exit:
+    """Say why the program ends; its exit code."""
+    if leave.message:
+        print(f"usb4rdmactl: {leave.message}", file=sys.stderr)
+    if leave.hint:
+        print(f"  try: {leave.hint}", file=sys.stderr)
+    return leave.code
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; the exit code."""
+    options = parse(arguments)
     try:
-        if options.verb in OFFLINE:
+        if options.verb == OFFLINE:
             from .completion import script
 
             print(script(options.shell), end="")
@@ -81,11 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         return commands.run(options)
     except Leave as leave:
-        if leave.message:
-            print(f"usb4rdmactl: {leave.message}", file=sys.stderr)
-        if leave.hint:
-            print(f"  try: {leave.hint}", file=sys.stderr)
-        return leave.code
+        return explain(leave)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -137,7 +137,7 @@ class Verbs:
         attributes.min_rnr_timer = 12
         attributes.timeout = RETRY_TIMEOUT
         attributes.retry_cnt = attributes.rnr_retry = 7
-        route = GlobalRoute(dgid=GID(str(remote.gid.exploded)), sgid_index=self._index)
+        route = GlobalRoute(dgid=GID(remote.gid.packed.hex(":", 2)), sgid_index=self._index)
         attributes.ah_attr = AHAttr(gr=route, is_global=1, port_num=1)
         self._qp.to_rts(attributes)
         self._remote = remote
