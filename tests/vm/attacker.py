@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lab.api import Lab, Process
@@ -32,18 +33,7 @@ OPS = {
 }
 FIRST, LAST, ACKREQ, SOLICITED, IMM, INV, UC, V4 = (1 << n for n in range(8))
 ONE = FIRST | LAST | ACKREQ
-TOPOLOGY = """
-[[host]]
-name = "a"
-[[host]]
-name = "x"
-kind = "script"
-peer = "hostile.peer:Hostile"
-[[host.router]]
-lanes = 1
-[[cable]]
-ends = ["a:1", "x:1"]
-"""
+TOPOLOGY = Path(__file__).resolve().with_name("hostile.toml")
 
 
 @dataclass

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import struct
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,11 +22,9 @@ SLACK_KB = 4096
 
 
 @pytest.fixture(scope="module")
-def lab_options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def lab_options() -> dict[str, Any]:
     """One host, and a peer without a machine."""
-    path: Path = tmp_path_factory.mktemp("hostile") / "topology.toml"
-    path.write_text(TOPOLOGY)
-    return {"install": "driver", "topology": str(path)}
+    return {"install": "driver", "topology": str(TOPOLOGY)}
 
 
 def attribute(host: Host, name: str) -> str:

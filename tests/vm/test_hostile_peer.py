@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,11 +39,9 @@ Make = Callable[[Attacker], Segment]
 
 
 @pytest.fixture(scope="module")
-def lab_options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def lab_options() -> dict[str, Any]:
     """One host, and a peer without a machine."""
-    path: Path = tmp_path_factory.mktemp("hostile") / "topology.toml"
-    path.write_text(TOPOLOGY)
-    return {"install": "driver", "topology": str(path)}
+    return {"install": "driver", "topology": str(TOPOLOGY)}
 
 
 @pytest.fixture
