@@ -48,7 +48,7 @@ struct u4_mr *u4_mr_create(struct u4_xpdev *dev, void *pd, enum u4_mr_type type,
 	int ret;
 
 	if (atomic_inc_return(&dev->num_mrs) > dev->max_mrs) {
-		ret = -ENOSPC;
+		ret = -ENOMEM;
 		goto err_count;
 	}
 	ret = -ENOMEM;

@@ -66,7 +66,7 @@ struct u4_qp *u4_qp_create(struct u4_xpdev *dev, const struct u4_qp_init *init)
 	    init->max_inline > U4_MAX_INLINE)
 		return ERR_PTR(-EINVAL);
 	if (atomic_inc_return(&dev->num_qps) > dev->max_qps) {
-		ret = -ENOSPC;
+		ret = -ENOMEM;
 		goto err_count;
 	}
 	ret = -ENOMEM;

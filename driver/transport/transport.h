@@ -440,7 +440,7 @@ struct u4_mr {
  * The caller fills @iova, @length, @offset, @access, @pages, @npages and makes it
  * usable with u4_mr_publish(). Process context.
  *
- * Return: the region or an ERR_PTR(): %-ENOMEM, %-ENOSPC.
+ * Return: the region or an ERR_PTR(): %-ENOMEM.
  */
 struct u4_mr *u4_mr_create(struct u4_xpdev *dev, void *pd, enum u4_mr_type type, u32 max_pages);
 /* Map it for the rails that are up (best effort) and make it visible to lookups. */

@@ -86,7 +86,9 @@ int u4_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struct ib_uda
 	ah->attr.grh.sgid_attr = NULL;
 	ah->av.multicast = rdma_is_multicast_addr((struct in6_addr *)grh->dgid.raw);
 	ah->av.loopback = u4_gid_is_ours(ib->device, &grh->dgid);
-	if (rdma_gid_attr_network_type(grh->sgid_attr) == RDMA_NETWORK_IPV4)
+	/* An IPv4 header holds IPv4 addresses only; any two addresses fit into the other. */
+	if (rdma_gid_attr_network_type(grh->sgid_attr) == RDMA_NETWORK_IPV4 &&
+	    ipv6_addr_v4mapped((struct in6_addr *)grh->dgid.raw))
 		u4_av_ipv4(&ah->av, &grh->sgid_attr->gid, grh);
 	else
 		u4_av_ipv6(&ah->av, &grh->sgid_attr->gid, grh);

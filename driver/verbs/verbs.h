@@ -36,7 +36,7 @@
 #define U4_MAX_MRS		131072
 #define U4_MAX_PDS		16384
 #define U4_MAX_SRQS		16384
-#define U4_MAX_AHS		65536
+#define U4_MAX_AHS		32768
 #define U4_MAX_WR		16384
 #define U4_MAX_CQE		((1u << 20) - 1)
 #define U4_MAX_MR_SIZE		(1ull << 38)
