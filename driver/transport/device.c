@@ -34,6 +34,7 @@ const char * const u4_xp_counter_names[U4_NUM_COUNTERS] = {
 	[U4_CNT_RX_OWN_SOURCE]	= "rx_own_source",
 	[U4_CNT_TX_MULTICAST]	= "tx_multicast",
 	[U4_CNT_RX_MULTICAST]	= "rx_multicast",
+	[U4_CNT_RX_PROBES]	= "rx_probes",
 };
 
 u64 u4_xp_counter(struct u4_xpdev *dev, enum u4_counter counter)

@@ -556,11 +556,12 @@ bool u4_rsp_rx(struct u4_qp *qp, const struct u4_seg *seg)
 		u4_xp_count(qp->dev, U4_CNT_RX_NO_QP, 1);
 		return false;
 	}
-	u4_xp_count(qp->dev, U4_CNT_RX_SEGMENTS, 1);
 	if (seg->op == U4_OP_PROBE) {
+		u4_xp_count(qp->dev, U4_CNT_RX_PROBES, 1);
 		u4_rsp_rx_probe(qp, diff);
 		return false;
 	}
+	u4_xp_count(qp->dev, U4_CNT_RX_SEGMENTS, 1);
 
 	if (qp->type == U4_QPT_UC) {
 		/* A message with a hole is dropped; the next one starts afresh. */

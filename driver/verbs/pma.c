@@ -47,7 +47,7 @@ static void u4_port_totals(struct u4_xpdev *xp, struct u4_port_totals *totals)
 	static const u8 tx[] = { U4_CNT_TX_SEGMENTS, U4_CNT_TX_ACKS, U4_CNT_TX_NAK_SEQ,
 				 U4_CNT_TX_RNR, U4_CNT_PROBES };
 	static const u8 rx[] = { U4_CNT_RX_SEGMENTS, U4_CNT_RX_ACKS, U4_CNT_RX_NAK_SEQ,
-				 U4_CNT_RX_RNR };
+				 U4_CNT_RX_RNR, U4_CNT_RX_PROBES };
 
 	totals->tx_octets = u4_xp_counter(xp, U4_CNT_TX_BYTES);
 	totals->rx_octets = u4_xp_counter(xp, U4_CNT_RX_BYTES);

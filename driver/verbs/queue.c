@@ -156,7 +156,7 @@ int u4_queue_replace(struct u4_queue *old, struct u4_queue *new, spinlock_t *loc
 		}
 		spin_unlock_irqrestore(lock, flags);
 		while (first != last && at < new->mask) {
-			u32 n = min((last - first) & from.mask, U4_REPLACE_CHUNK);
+			u32 n = min3((last - first) & from.mask, new->mask - at, U4_REPLACE_CHUNK);
 
 			at = u4_queue_copy(new, at, &from, first, (first + n) & from.mask);
 			first = (first + n) & from.mask;
