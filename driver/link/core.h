@@ -313,7 +313,6 @@ int u4_peer_add_rail(struct u4_peer *peer, struct u4_rail *rail);
 void u4_peer_del_rail(struct u4_peer *peer, struct u4_rail *rail);
 void u4_peer_retire(struct u4_peer *peer, const struct u4_rail *rail);
 void u4_rail_counters(const struct u4_rail *rail, u64 *values);
-void u4_peer_for_each(void (*fn)(struct u4_peer *peer, void *data), void *data);
 
 /* debugfs.c */
 void u4_debugfs_init(void);

@@ -116,6 +116,9 @@ struct u4_client_ops {
 int u4_link_init(const struct u4_client_ops *ops);
 void u4_link_exit(void);
 
+/* Call @fn for each peer, under the mutex that keeps peers; may sleep. */
+void u4_peer_for_each(void (*fn)(struct u4_peer *peer, void *data), void *data);
+
 /* The peer's device is registered (or gone): shown in sysfs and uevents. */
 void u4_peer_set_ibdev(struct u4_peer *peer, const char *name);
 

@@ -107,9 +107,9 @@ err_free:
 	return err;
 }
 
-static void u4_peer_remove(struct u4_peer *peer)
+/* Unregister the device, for good; idempotent. */
+static void u4_vdev_leave(struct u4_vdev *vdev)
 {
-	struct u4_vdev *vdev = u4_vdev_of(peer);
 	struct u4_ibdev *dev;
 
 	mutex_lock(&vdev->lock);
@@ -126,6 +126,18 @@ static void u4_peer_remove(struct u4_peer *peer)
 		ib_unregister_device(&dev->ib);
 		put_device(&dev->ib.dev);
 	}
+}
+
+static void u4_peer_leave(struct u4_peer *peer, void *data)
+{
+	u4_vdev_leave(u4_vdev_of(peer));
+}
+
+static void u4_peer_remove(struct u4_peer *peer)
+{
+	struct u4_vdev *vdev = u4_vdev_of(peer);
+
+	u4_vdev_leave(vdev);
 	u4_peer_set_ibdev(peer, "");
 	peer->client = NULL;
 	u4_xpdev_cleanup(&vdev->xp);
@@ -237,6 +249,11 @@ err_wq:
 
 void u4_verbs_exit(void)
 {
+	/*
+	 * The kernel's users take leave of their peers, which needs a link: an NVMe host
+	 * waits a minute for an answer that cannot come.
+	 */
+	u4_peer_for_each(u4_peer_leave, NULL);
 	u4_link_exit();
 	ib_unregister_client(&u4_ib_client);
 	destroy_workqueue(u4_verbs_wq);
