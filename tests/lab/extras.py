@@ -25,9 +25,19 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     # Measuring programs and libraries' own tests.
     "clients": ("qperf", "libfabric-bin"),
     # Storage over RDMA, both ends.
-    "storage": ("nvme-cli", "nfs-kernel-server", "nfs-common", "open-iscsi", "fio"),
+    "storage": (
+        *("diod", "e2fsprogs", "fio", "nfs-common", "nfs-kernel-server"),
+        *("nvme-cli", "open-iscsi"),
+    ),
     # Message passing.
-    "mpi": ("openmpi-bin", "python3-mpi4py", "python3-numpy", "ucx-utils", "openssh-server"),
+    "mpi": (
+        "libfabric-bin",
+        "mpich",
+        "openmpi-bin",
+        "openssh-server",
+        "python3-mpi4py",
+        "ucx-utils",
+    ),
     # rdma-core's own tests, of the version that the hosts have, in /usr/share/rdma-core-tests.
     "rdma-core-tests": (),
 }
