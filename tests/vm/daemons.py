@@ -62,7 +62,7 @@ def until_links(lab: Lab, state: str, reason: str | None = None, seconds: float 
 
 
 def until_link(host: Host, state: str, reason: str | None = None, seconds: float = 60.0) -> None:
-    """Until the host's one link is in this state, for this reason; "gone" for none."""
+    """Until the host's one link is in this state, for this reason; "gone" for none, "" for any."""
     seen: list[str] = []
 
     def reached() -> bool:
@@ -70,6 +70,8 @@ def until_link(host: Host, state: str, reason: str | None = None, seconds: float
         seen[:] = [f"{one['State']}/{one['StateReason']}" for one in links]
         if state == "gone":
             return not links
+        if not links or not state:
+            return bool(links) and not state
         wanted = f"{state}/" + ("" if reason is None else reason)
         return len(links) == 1 and seen[0].startswith(wanted)
 
@@ -79,10 +81,15 @@ def until_link(host: Host, state: str, reason: str | None = None, seconds: float
         raise scenario.ScenarioError(f"{error}; it is {seen}") from None
 
 
-def closed(host: Host) -> None:
-    """The kernel has let nobody in: no RDMA device, the gate shut."""
-    shown = host.run("ls /sys/class/infiniband; cat /sys/class/usb4rdma/link*/authorized").out
-    assert shown.split() == ["0"], f"{host.name} has let somebody in: {shown}"
+def closed(host: Host, known: bool = False) -> None:
+    """The kernel has let nobody in: the gate shut, and no RDMA device, or for a peer that is
+    `known` one whose port is down."""
+    shown = host.run(
+        "cat /sys/class/usb4rdma/link*/authorized; "
+        "for d in /sys/class/infiniband/*/ports/1/state; do [ ! -e $d ] || cat $d; done"
+    ).out.split("\n")
+    allowed = {"", "1: DOWN"} if known else {""}
+    assert shown[0] == "0" and set(shown[1:]) <= allowed, f"{host.name} let somebody in: {shown}"
 
 
 def configure(host: Host, text: str, name: str = "zz-test") -> None:
@@ -101,10 +108,29 @@ def forget_all(host: Host) -> None:
         call(host, peer["Path"], "Peer", "Forget").check()
 
 
+def unplug_all(lab: Lab) -> None:
+    """Pull out all cables; until both hosts have seen that."""
+    for name, cable in lab.stat()["cables"].items():
+        if cable["plugged"]:
+            lab.unplug(name)
+    until_links(lab, "gone")
+
+
+def replug(lab: Lab, *cables: str) -> None:
+    """Pull out all cables, and push these in once both hosts have seen that."""
+    unplug_all(lab)
+    for name in cables:
+        lab.plug(name)
+
+
 def strangers(lab: Lab) -> None:
     """Both hosts have forgotten each other and met anew: they wait for somebody to say yes."""
-    both(lab, forget_all)
-    both(lab, lambda host: call(host, link(host)["Path"], "Link", "Reset").check())
+
+    def forget(host: Host) -> None:
+        forget_all(host)
+        call(host, link(host)["Path"], "Link", "Reset").check()
+
+    both(lab, forget)
     until_links(lab, "waiting-approval", "unknown-peer")
 
 
@@ -130,13 +156,3 @@ def pair(lab: Lab) -> None:
     assert pairings["a"][1] == pairings["b"][1]
     both(lab, lambda host: call(host, pairings[host.name][0], "Pairing", "Confirm").check())
     until_links(lab, "active")
-
-
-def replug(lab: Lab, *cables: str) -> None:
-    """Pull out all cables, and push these in once both hosts have seen that."""
-    for name, cable in lab.stat()["cables"].items():
-        if cable["plugged"]:
-            lab.unplug(name)
-    until_links(lab, "gone")
-    for name in cables:
-        lab.plug(name)

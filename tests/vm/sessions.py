@@ -3,8 +3,8 @@
 
 A session is a fenced block marked `session`. Lines that begin with `$ ` or `# ` are typed, the
 lines below are what must be shown: `…` stands for any text within a line, a line of `…` alone for
-any lines. A command that ends in ` &` keeps running while the next ones are typed; its lines must
-be shown by the end of the block.
+any lines. How wide columns are does not count: several spaces are as one. A command that ends in
+` &` keeps running while the next ones are typed; its lines must be shown by the end of the block.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ _BLOCK = re.compile(r"^```session (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PROMPT = re.compile(r"^[$#] ")
 ANY = "…"
 SECONDS = 60.0
+
+
+def narrow(line: str) -> str:
+    """A line with single spaces, and none at its ends."""
+    return " ".join(line.split())
 
 
 class SessionDiffers(AssertionError):
@@ -41,18 +46,18 @@ class Step:
 
     @property
     def pattern(self) -> re.Pattern[str]:
-        """What its output must match, spaces at the ends of lines apart."""
+        """What its output must match, once that is narrow()."""
         parts = []
-        for line in self.shown:
+        for line in map(narrow, self.shown):
             if line.strip() == ANY:
                 parts.append(r"(?:[^\n]*\n)*?")
             else:
-                parts.append(".*?".join(re.escape(part) for part in line.split(ANY)) + r"[ \t]*\n")
+                parts.append(".*?".join(re.escape(part) for part in line.split(ANY)) + "\n")
         return re.compile("".join(parts))
 
     def check(self, output: str, last: bool) -> None:
         """SessionDiffers unless this was shown; `last`: and nothing after it."""
-        text = output if output.endswith("\n") else output + "\n"
+        text = "".join(f"{narrow(line)}\n" for line in output.splitlines())
         matched = self.pattern.fullmatch(text) if last else self.pattern.match(text)
         if matched is None:
             wanted = "\n".join(self.shown)
@@ -73,7 +78,7 @@ class Session:
             for step in self.steps:
                 if step.stays:
                     # Unbuffered, as on a terminal.
-                    command = f"stdbuf -oL {step.command.removesuffix(' &')}"
+                    command = f"exec stdbuf -oL {step.command.removesuffix(' &')} 2>&1"
                     running.append((step, host.start(command)))
                     running[-1][1].wait_for(step.shown[0].split(ANY)[0], SECONDS)
                 else:
@@ -89,12 +94,16 @@ class Session:
         """Until it has shown all; then end it as a person would."""
 
         def shown() -> bool:
-            return step.pattern.match(process.out + process.err) is not None
+            try:
+                step.check(process.out, False)
+            except SessionDiffers:
+                return False
+            return True
 
         try:
             scenario.until(step.command, SECONDS, shown)
         except scenario.ScenarioError:
-            step.check(process.out + process.err, False)
+            step.check(process.out, False)
         process.signal(signal.SIGINT)
 
 

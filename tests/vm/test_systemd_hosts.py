@@ -12,6 +12,7 @@ from typing import Any
 
 import build_debs
 import build_module
+import daemons
 import pytest
 import scenario
 from lab.api import Host, Lab
@@ -26,7 +27,7 @@ DROP_IN = "/etc/usb4rdma/usb4rdmad.toml.d/99-test.toml"
 @pytest.fixture(scope="module")
 def lab_options() -> dict[str, Any]:
     build_debs.build(TOP / "dist", lint=False)
-    return {"install": "all", "init": "systemd", "net": True}
+    return daemons.OPTIONS
 
 
 def wait_active(lab: Lab) -> None:
@@ -198,43 +199,3 @@ def test_a_peer_of_another_protocol_version_is_refused_by_name(lab: Lab, tmp_pat
             check=True,
         )
     wait_active(lab)
-
-
-@pytest.fixture
-def confirming(lab: Lab) -> Iterator[None]:
-    """Both hosts ask people about strangers, and do not know each other any more."""
-    strict = "/etc/usb4rdma/usb4rdmad.toml.d/zz-test.toml"
-    for host in lab.hosts.values():
-        host.run(f"cat > {strict}", stdin=b'[pairing]\npolicy = "confirm"\n', check=True)
-        host.run("systemctl reload usb4rdmad", timeout=60, check=True)
-    lab.unplug(*CABLE)
-    for host in lab.hosts.values():
-        host.run("usb4rdmactl status --wait gone --timeout 30", timeout=60, check=True)
-        for peer in json.loads(host.run("usb4rdmactl list --json", check=True).out)["peers"]:
-            host.run(f"usb4rdmactl forget {peer['Fingerprint']}", timeout=60, check=True)
-    lab.plug(*CABLE)
-    yield
-    for host in lab.hosts.values():
-        host.run(f"rm -f {strict}; systemctl reload usb4rdmad", timeout=60)
-    wait_active(lab)
-
-
-def test_strangers_pair_by_a_code_and_know_each_other_after(lab: Lab, confirming: None) -> None:
-    a, b = lab["a"], lab["b"]
-    for host in (a, b):
-        host.run("usb4rdmactl status --wait waiting-approval --timeout 60", timeout=90, check=True)
-        assert not host.run("ls /sys/class/infiniband").out.strip(), "a device before anyone agreed"
-    code = json.loads(a.run("usb4rdmactl pair b --json", timeout=60, check=True).out)["Code"]
-    assert re.fullmatch(r"\d{3} \d{3}", code)
-    assert f"code {code}" in b.run("usb4rdmactl", check=True).out
-    b.run("usb4rdmactl confirm a", check=True)
-    assert not b.run("ls /sys/class/infiniband").out.strip(), "a device before both agreed"
-    a.run("usb4rdmactl confirm b --wait --timeout 60", timeout=90, check=True)
-    wait_active(lab)
-    lab.unplug(*CABLE)
-    for host in (a, b):
-        host.run("usb4rdmactl status --wait gone --timeout 30", timeout=60, check=True)
-    lab.plug(*CABLE)
-    wait_active(lab)
-    assert json.loads(a.run("usb4rdmactl show b --json", check=True).out)["State"] == "active"
-    scenario.run_rping(lab).check()
