@@ -21,7 +21,16 @@ TOP = Path(__file__).resolve().parents[1]
 RESULTS = TOP / "build/results"
 OUTPUT = TOP / "docs/compatibility.md"
 # Areas in the order that a reader wants them; others follow by name.
-ORDER = ("rdma-core tests", "rdma-core", "perftest", "qperf", "libfabric", "mpi", "storage")
+ORDER = (
+    "rdma-core tests",
+    "rdma-core",
+    "rdma_cm",
+    "perftest",
+    "qperf",
+    "libfabric",
+    "mpi",
+    "storage",
+)
 
 INTRODUCTION = """\
 <!-- SPDX-License-Identifier: GPL-2.0-or-later -->

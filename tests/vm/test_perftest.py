@@ -24,7 +24,10 @@ BW = "-s 65536 -n 20"
 LAT = "-s 64 -n 20"
 NO_XRC = "no XRC: librxe, the user-space driver that we share with Soft-RoCE, has none"
 NO_DC = "DC queue pairs are a vendor's own"
-NO_ODP = "no on-demand paging"
+NO_ODP = (
+    "no on-demand paging: frames are placed into memory in softirq context, where the kernel "
+    "cannot fault pages in"
+)
 NO_NULL_MR = "no null memory regions"
 NO_UC_CM = "perftest itself refuses UC with rdma_cm"
 NO_UC_CM_ERROR = "UC is not supported in librdmacm"

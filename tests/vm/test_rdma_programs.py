@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Programs of rdma-core, qperf and libfabric between two hosts, with data checked where they can.
 
-Multicast by the connection manager, rsockets and libfabric's reliable datagrams are here as well.
+rsockets and libfabric's reliable datagrams are here as well; mckey is in test_multicast.py.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ NO_GRH = (
     "qperf sets no global route header without rdma_cm, and uses rdma_cm for RC alone; "
     "RoCE has no addresses without that header"
 )
-NO_V6_MULTICAST = "rdma_cm of the kernel joins no IPv6 group on RoCE v2 (cma_iboe_join_multicast)"
+NO_ODP = (
+    "no on-demand paging: frames are placed into memory in softirq context, where the kernel "
+    "cannot fault pages in"
+)
 NO_RAW = "no raw packet queue pairs: librxe has none"
 
 
@@ -87,7 +90,7 @@ PINGPONG = [
     pingpong("rc", "-c -s 1048576 -n 10"),
     pingpong("rc", "-N -n 10"),
     pingpong("srq", "-c -q 16 -n 160"),
-    pingpong("rc", "-o -n 10", fails="no on-demand paging", error="isn't ODP capable"),
+    pingpong("rc", "-o -n 10", fails=NO_ODP, error="isn't ODP capable"),
     pingpong("rc", "-t -n 10", fails="no time stamps of completions", error="timestamp capable"),
     pingpong("rc", "-j -n 10", fails="no memory on the device", error="support dm allocation"),
     pingpong("xsrq", "-n 10", fails=NO_XRC, error="Couldn't Open the XRC Domain"),
@@ -132,24 +135,6 @@ CM = [
 ]
 
 
-def mckey(options: str, group: str, bind: str, own: str, **more: Any) -> Pair:
-    """mckey's sender waits three seconds before it sends, so its receiver is there by then."""
-    return Pair(
-        f"mckey {options} -m {group}".replace("  ", " "),
-        f"stdbuf -oL mckey -m {group} -b {bind} {options}",
-        f"mckey -m {group} -b {own} -s {options}",
-        {"text": "joined dgid"},
-        says="data transfers complete",
-        **more,
-    )
-
-
-V6 = pairs.IPV6.format(index=2)
-MULTICAST = [
-    mckey("-C 10", "239.1.2.3", "{address}", "{own}"),
-    mckey("-C 10 -S 1000 -c 3", "239.1.2.3", "{address}", "{own}"),
-    mckey("-C 10", "ff0e::1234", "{address6}", V6, fails=NO_V6_MULTICAST, error="error 524"),
-]
 # librdmacm/examples/common.c, do_poll(): POLLHUP is an error, also beside POLLIN. The other side
 # hangs up right after its last message.
 HUNG_UP = "client, code 16"
@@ -233,13 +218,12 @@ RAW = [
         ("rdma-core", PINGPONG),
         ("rdma-core", RPING),
         ("rdma-core", CM),
-        ("rdma-core", MULTICAST),
         ("rdma-core", RSOCKETS),
         ("qperf", QPERF),
         ("libfabric", FABRIC),
         ("perftest", RAW),
     ],
-    ids=["pingpong", "rping", "cm", "multicast", "rsockets", "qperf", "libfabric", "raw"],
+    ids=["pingpong", "rping", "cm", "rsockets", "qperf", "libfabric", "raw"],
 )
 def test_programs_between_two_hosts(
     lab: Lab, compat: Compatibility, area: str, table: list[Pair]
