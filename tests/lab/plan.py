@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import accel, extras, images, kernels, tools
+from . import accel, extras, images, kernels, tools, tsc
 from .errors import UsageError
 from .topology import Topology, from_file, from_options
 
@@ -94,6 +94,7 @@ class Plan:
     accel: str
     qemu: tuple[str, ...]
     qemu_env: dict[str, str]
+    tsc_khz: int = 0
 
     @property
     def has_cable(self) -> bool:
@@ -145,4 +146,5 @@ def make(options: Options) -> Plan:
         accel="tcg" if options.plugin else accel.choose(kernel),
         qemu=tuple(words),
         qemu_env=env,
+        tsc_khz=tsc.khz(),
     )

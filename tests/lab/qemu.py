@@ -51,14 +51,16 @@ def kernel_arguments(plan: Plan, host: HostPlan) -> str:
     """The kernel command line of a host."""
     options = plan.options
     disks = ",".join(f"vd{chr(ord('a') + i)}" for i in range(len(plan.layers)))
-    # tsc=reliable: a host that was starved for a while would take its TSC for unstable and go
-    # over to the ACPI timer, which is slow, and wrong once it has missed a turn.
     words = [
-        "console=hvc0 panic=-1 mitigations=off nokaslr tsc=reliable net.ifnames=0 log_buf_len=4M",
+        "console=hvc0 panic=-1 mitigations=off nokaslr net.ifnames=0 log_buf_len=4M",
         f"lab.host={host.name} lab.index={host.index}",
         f"lab.hosts={','.join(one.name for one in plan.hosts)}",
         f"lab.layers={disks} lab.install={options.install}",
     ]
+    if plan.accel == "tcg" and plan.tsc_khz:
+        # A starved host would calibrate its TSC wrongly, or take it for unstable and go over to
+        # the ACPI timer, which is slow, and wrong as well once it has missed a turn.
+        words.append(f"tsc_early_khz={plan.tsc_khz} tsc=reliable")
     if plan.has_cable:
         words.append("lab.cable=1")
     if options.net:
