@@ -49,6 +49,17 @@ static void u4_cq_lost_work(struct work_struct *work)
 	mutex_unlock(&dev->qps_lock);
 }
 
+/*
+ * A link of ours has no service levels. NICs for RoCE say here which IP header stands in
+ * the receive buffer (1: IPv6, 2: IPv4), and UCX finds the GID in it by that.
+ */
+static u8 u4_wc_l3_type(const struct ib_wc *wc)
+{
+	if (!(wc->wc_flags & IB_WC_WITH_NETWORK_HDR_TYPE))
+		return 0;
+	return wc->network_hdr_type == RDMA_NETWORK_IPV4 ? 2 : 1;
+}
+
 static bool u4_cq_put_user(struct u4_cq *cq, const struct ib_wc *wc)
 {
 	struct u4_queue *q = &cq->queue;
@@ -69,7 +80,7 @@ static bool u4_cq_put_user(struct u4_cq *cq, const struct ib_wc *wc)
 	slot->wc_flags = wc->wc_flags & (IB_WC_GRH | IB_WC_WITH_IMM | IB_WC_WITH_INVALIDATE);
 	slot->pkey_index = 0;
 	slot->slid = 0;
-	slot->sl = 0;
+	slot->sl = u4_wc_l3_type(wc);
 	slot->dlid_path_bits = 0;
 	slot->port_num = wc->port_num;
 	slot->reserved = 0;
