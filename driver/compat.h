@@ -38,4 +38,9 @@ static inline void hrtimer_setup(struct hrtimer *timer,
 #define U4_SERVICE_PROBE(name, svc)	name(struct tb_service *svc)
 #endif
 
+/* Paging on demand; before 6.16 its pages were kept in another way. */
+#if defined(U4_HAVE_UMEM_ODP_MAP) && defined(CONFIG_INFINIBAND_ON_DEMAND_PAGING)
+#define U4_HAVE_ODP	1
+#endif
+
 #endif /* U4_COMPAT_H */

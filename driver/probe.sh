@@ -25,3 +25,5 @@ probe U4_HAVE_REG_USER_MR_DMAH rdma/ib_verbs.h 'struct ib_dmah \*dmah,'
 probe U4_HAVE_RESIZE_USER_CQ rdma/ib_verbs.h 'int (\*resize_user_cq)('
 # ib_umem_get_va() in place of ib_umem_get()
 probe U4_HAVE_UMEM_GET_VA rdma/ib_umem.h 'ib_umem_get_va('
+# struct ib_umem_odp has its pages in a struct hmm_dma_map
+probe U4_HAVE_UMEM_ODP_MAP rdma/ib_umem_odp.h 'struct hmm_dma_map map;'

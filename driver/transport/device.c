@@ -22,6 +22,7 @@ const char * const u4_xp_counter_names[U4_NUM_COUNTERS] = {
 	[U4_CNT_RETRIES]	= "retries",
 	[U4_CNT_TIMEOUTS]	= "timeouts",
 	[U4_CNT_PROBES]		= "probes",
+	[U4_CNT_PAGE_FAULTS]	= "page_faults",
 	[U4_CNT_RETRY_EXCEEDED]	= "retry_exceeded",
 	[U4_CNT_RX_DUPLICATES]	= "rx_duplicates",
 	[U4_CNT_RX_OUT_OF_ORDER] = "rx_out_of_order",

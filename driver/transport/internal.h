@@ -62,14 +62,24 @@ int u4_burst_get(struct u4_rail *rail, unsigned int nraw, struct u4_burst *burst
 		 struct u4_waiter *waiter);
 
 /* ---- mr.c ---- */
-struct u4_mr *u4_mr_get(struct u4_xpdev *dev, u32 key);
-static inline void u4_mr_put(struct u4_mr *mr)
-{
-	u4_ref_put(&mr->ref);
-}
-
 /* Does @mr grant @access to @len bytes at @addr to a QP of @pd? */
 bool u4_mr_allows(const struct u4_mr *mr, const void *pd, u32 access, u64 addr, u64 len);
+/*
+ * Around each use of the memory of a region that allows it: are the pages there? False:
+ * not now, and u4_fault_start() is to be called. Only copying may happen in between.
+ */
+bool u4_mr_enter_paged(struct u4_mr *mr, u64 addr, u32 len);
+static inline bool u4_mr_enter(struct u4_mr *mr, u64 addr, u32 len)
+{
+	return mr->type != U4_MR_PAGED || u4_mr_enter_paged(mr, addr, len);
+}
+
+static inline void u4_mr_leave(struct u4_mr *mr)
+{
+	if (mr->type == U4_MR_PAGED)
+		read_unlock(&mr->page_lock);
+}
+
 /* Copy inside a region that allows it; @to_mr says which way. */
 void u4_mr_copy(struct u4_mr *mr, u64 addr, void *buf, u32 len, bool to_mr);
 /* Page and DMA address behind @addr; 0 when the region is not mapped for @dma_dev. */
@@ -92,6 +102,18 @@ int u4_mr_fast_register(const struct u4_swqe *wqe);
 void u4_mr_map_all(struct u4_xpdev *dev);
 void u4_mr_unmap_all(struct u4_xpdev *dev, struct device *dma_dev);
 
+/* ---- paging.c ---- */
+/* The result of placing bytes where a page is absent; other than any NAK code plus 1. */
+#define U4_ABSENT		0xff
+/*
+ * Fetch the pages at @addr, @len bytes ahead at most. -EINPROGRESS: what needed them is
+ * tried again when they are there. -EACCES: there is no such memory. Under the lock of
+ * the side that @fault is of.
+ */
+int u4_fault_start(struct u4_qp *qp, struct u4_fault *fault, struct u4_mr *mr, u64 addr, u64 len);
+void u4_fault_init(struct u4_qp *qp);
+void u4_fault_stop(struct u4_qp *qp);		/* process; no lock held, @qp is dead */
+
 /* ---- sge.c: local memory of work requests ---- */
 
 /**
@@ -103,11 +125,13 @@ void u4_mr_unmap_all(struct u4_xpdev *dev, struct device *dma_dev);
  * @buf: buffer
  * @len: bytes; the list holds at least @off + @len
  * @to_sge: write into the memory (needs local write)
+ * @fault: of the side that needs the memory, whose lock is held
  *
- * Return: 0 or %-EACCES when a key does not allow it (part may be copied).
+ * Return: 0; %-EACCES when a key does not allow it; %-EINPROGRESS when a page is absent
+ * and being fetched. Part may be copied in any case.
  */
 int u4_sge_copy(struct u4_qp *qp, const struct u4_sge *sge, u32 num_sge, u32 off, void *buf,
-		u32 len, bool to_sge);
+		u32 len, bool to_sge, struct u4_fault *fault);
 /* Address and contiguous rest at byte @off of the list; false past its end. */
 bool u4_sge_find(const struct u4_sge *sge, u32 num_sge, u32 off, struct u4_sge *rest);
 
@@ -149,12 +173,13 @@ void u4_rsp_init(struct u4_qp *qp);
 void u4_rsp_reset(struct u4_qp *qp);		/* rq_lock */
 void u4_rsp_flush(struct u4_qp *qp);		/* rq_lock */
 void u4_rsp_run(struct u4_qp *qp);		/* rq_lock: send what is due */
+void u4_rsp_ask_again(struct u4_qp *qp);	/* rq_lock: for what is expected next */
 /*
  * A request's header frame, under rq_lock. True: it is the one expected, and its
  * raw frames (if any) are to be placed; then u4_rsp_commit() follows.
  */
 bool u4_rsp_rx(struct u4_qp *qp, const struct u4_seg *seg);
-/* 0, or the enum u4_nak code plus 1 that the commit will answer with. */
+/* 0, or the enum u4_nak code plus 1 that the commit will answer with, or U4_ABSENT. */
 int u4_rsp_place(struct u4_qp *qp, const struct u4_seg *seg, u32 off, const void *data, u32 len);
 /* All of the request arrived (@ok) or not; @error is what u4_rsp_place() said. */
 void u4_rsp_commit(struct u4_qp *qp, const struct u4_seg *seg, bool ok, int error);

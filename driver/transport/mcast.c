@@ -347,15 +347,18 @@ void u4_mc_place(struct u4_xpdev *dev, const u8 *gid, u64 run, const struct u4_s
 {
 	struct u4_mc_group *group = u4_mc_find(dev, gid);
 	struct u4_mc_member *member;
+	int error;
 
 	for (member = group ? rcu_dereference(group->members) : NULL; member;
 	     member = rcu_dereference(member->next)) {
 		struct u4_qp *qp = member->qp;
 
 		spin_lock_bh(&qp->rq_lock);
-		if (u4_mc_waits(qp, run) && u4_rsp_place(qp, seg, off, data, len)) {
+		error = u4_mc_waits(qp, run) ? u4_rsp_place(qp, seg, off, data, len) : 0;
+		if (error) {
 			qp->mc_run = 0;
-			u4_ud_commit(qp, seg, false);
+			if (error != U4_ABSENT)
+				u4_ud_commit(qp, seg, false);
 		}
 		spin_unlock_bh(&qp->rq_lock);
 	}

@@ -68,7 +68,9 @@ struct u4_mr *u4_mr_create(struct u4_xpdev *dev, void *pd, enum u4_mr_type type,
 	mr->pd = pd;
 	mr->type = type;
 	mr->max_pages = max_pages;
-	mr->state = type == U4_MR_USER || type == U4_MR_DMA ? U4_MR_INVALID : U4_MR_FREE;
+	mr->state = type == U4_MR_USER || type == U4_MR_PAGED || type == U4_MR_DMA ?
+		    U4_MR_INVALID : U4_MR_FREE;
+	rwlock_init(&mr->page_lock);
 
 	/* An index that nobody can find yet; cyclic, so that a late frame meets no new owner. */
 	ret = xa_alloc_cyclic(&dev->mrs, &mr->index, NULL, XA_LIMIT(1, U4_PSN_MASK),
@@ -312,7 +314,7 @@ void u4_mr_publish(struct u4_mr *mr)
 	struct u4_xpdev *dev = mr->dev;
 	unsigned int slot;
 
-	if (mr->type == U4_MR_USER || mr->type == U4_MR_DMA)
+	if (mr->type == U4_MR_USER || mr->type == U4_MR_PAGED || mr->type == U4_MR_DMA)
 		mr->state = U4_MR_VALID;
 	/* Visible first, so that a device that goes away finds what is mapped for it. */
 	mutex_lock(&dev->map_lock);
@@ -418,7 +420,7 @@ bool u4_mr_place(struct u4_mr *mr, u64 addr, struct device *dma_dev, struct page
 	unsigned int i;
 	u64 off;
 
-	if (mr->type == U4_MR_DMA)
+	if (mr->type == U4_MR_DMA || mr->type == U4_MR_PAGED)
 		return false;
 	off = addr - mr->iova + mr->offset;
 	*page = mr->pages[off >> PAGE_SHIFT];

@@ -83,6 +83,7 @@ struct u4_qp *u4_qp_create(struct u4_xpdev *dev, const struct u4_qp_init *init)
 	INIT_WORK(&qp->work, u4_qp_work);
 	u4_req_init(qp);
 	u4_rsp_init(qp);
+	u4_fault_init(qp);
 
 	depth = roundup_pow_of_two(init->sq_depth);
 	qp->sq_mask = depth - 1;
@@ -130,6 +131,7 @@ void u4_qp_destroy(struct u4_qp *qp)
 	spin_unlock_bh(&qp->rq_lock);
 
 	u4_req_stop(qp);
+	u4_fault_stop(qp);
 	u4_rail_unwait(&qp->rq_waiter);
 	cancel_work_sync(&qp->work);
 	kvfree(qp->sq);

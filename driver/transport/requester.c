@@ -249,7 +249,8 @@ static int u4_req_payload(struct u4_qp *qp, struct u4_swqe *wqe, u8 *to, u32 len
 		memcpy(to, wqe->data, len);
 		return 0;
 	}
-	return u4_sge_copy(qp, wqe->sge, wqe->num_sge, qp->cur_off, to, len, false);
+	return u4_sge_copy(qp, wqe->sge, wqe->num_sge, qp->cur_off, to, len, false,
+			   &qp->sq_fault);
 }
 
 /* Will another segment with data follow this one at once, as far as we can tell? */
@@ -269,8 +270,8 @@ static bool u4_req_more(struct u4_qp *qp, bool last)
 }
 
 /*
- * Send one segment of sq_cur. 0; -EAGAIN: the waiter will call; -ENOLINK: no rail;
- * -EACCES: the local memory is not ours.
+ * Send one segment of sq_cur. 0; -EAGAIN: the waiter will call; -EINPROGRESS: sq_fault
+ * will; -ENOLINK: no rail; -EACCES: the local memory is not ours.
  */
 static int u4_req_send(struct u4_qp *qp, struct u4_swqe *wqe, struct u4_rail *rail)
 {
@@ -303,11 +304,18 @@ static int u4_req_send(struct u4_qp *qp, struct u4_swqe *wqe, struct u4_rail *ra
 					     plan.seg_len - plan.inline_len);
 			if (!mr)
 				goto err_burst;
+			if (!u4_mr_enter(mr, rest.addr, plan.seg_len - plan.inline_len)) {
+				ret = u4_fault_start(qp, &qp->sq_fault, mr, rest.addr, rest.len);
+				u4_mr_put(mr);
+				goto err_burst;
+			}
 		} else if (!qp->kernel) {
 			goto err_burst;
 		}
 		/* Without acknowledgements the memory is the consumer's again at once. */
 		ref = u4_emit_region(&burst, &seg, mr, rest.addr, !u4_qp_reliable(qp));
+		if (mr)
+			u4_mr_leave(mr);
 	}
 
 	last = seg.flags & U4_XP_LAST;
@@ -381,10 +389,12 @@ static int u4_req_send_ud(struct u4_qp *qp, struct u4_swqe *wqe, struct u4_rail 
 	if (wqe->flags & U4_WRF_INLINE)
 		memcpy(data, wqe->data, wqe->len);
 	else
-		ret = u4_sge_copy(qp, wqe->sge, wqe->num_sge, 0, data, head - U4_NET_HDR_LEN, false);
+		ret = u4_sge_copy(qp, wqe->sge, wqe->num_sge, 0, data, head - U4_NET_HDR_LEN, false,
+				  &qp->sq_fault);
 	if (!ret && seg.nraw) {
 		ret = u4_sge_copy(qp, wqe->sge, wqe->num_sge, head - U4_NET_HDR_LEN,
-				  u4_burst_buf(&burst, 0), total - head, false);
+				  u4_burst_buf(&burst, 0), total - head, false,
+				  &qp->sq_fault);
 		u4_burst_set_len(&burst, 0, total - head);
 	}
 	if (ret) {
@@ -438,7 +448,7 @@ static void u4_req_run_ud(struct u4_qp *qp)
 			return;
 		}
 		ret = u4_req_send_datagram(qp, wqe);
-		if (ret == -EAGAIN)
+		if (ret == -EAGAIN || ret == -EINPROGRESS)
 			return;
 		if (ret) {
 			u4_req_fail(qp, U4_LOC_PROT_ERR);
@@ -704,10 +714,19 @@ static struct u4_swqe *u4_req_awaited(struct u4_qp *qp, const struct u4_seg *seg
 bool u4_req_place(struct u4_qp *qp, const struct u4_seg *seg, u32 off, const void *data, u32 len)
 {
 	struct u4_swqe *wqe = u4_req_awaited(qp, seg);
+	int ret;
 
 	if (!wqe)
 		return false;
-	if (u4_sge_copy(qp, wqe->sge, wqe->num_sge, off, (void *)data, len, true)) {
+	ret = u4_sge_copy(qp, wqe->sge, wqe->num_sge, off, (void *)data, len, true,
+			  &qp->sq_fault);
+	if (ret == -EINPROGRESS) {
+		/* Asked for again when the page is there; until then the rest is not wanted. */
+		wqe->tx.resent = 1;
+		qp->sq_fault.again = true;
+		return false;
+	}
+	if (ret) {
 		u4_req_fail(qp, U4_LOC_PROT_ERR);
 		return false;
 	}
@@ -929,4 +948,6 @@ void u4_req_reset(struct u4_qp *qp, u32 psn)
 	qp->naks = 0;
 	qp->rnr_retries = 0;
 	qp->rnr_wait = false;
+	qp->sq_fault.again = false;
+	qp->sq_fault.failed = false;
 }

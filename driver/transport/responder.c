@@ -103,6 +103,11 @@ static int u4_rsp_send_read(struct u4_qp *qp, struct u4_rail *rail, struct u4_rs
 	ret = u4_burst_get(rail, plan.nraw, &burst, &qp->rq_waiter);
 	if (ret)
 		goto out;
+	if (mr && !u4_mr_enter(mr, rsp->raddr + rsp->off, plan.seg_len)) {
+		u4_rail_put(&burst);
+		ret = u4_fault_start(qp, &qp->rq_fault, mr, rsp->raddr + rsp->off, left);
+		goto out;
+	}
 
 	last = plan.seg_len == left;
 	u4_rsp_header(qp, U4_OP_READ_RESP, rsp->psn, &seg);
@@ -120,6 +125,8 @@ static int u4_rsp_send_read(struct u4_qp *qp, struct u4_rail *rail, struct u4_rs
 	if (seg.nraw)
 		ref = u4_emit_region(&burst, &seg, mr, rsp->raddr + rsp->off + seg.inline_len,
 				     false);
+	if (mr)
+		u4_mr_leave(mr);
 	u4_rail_send(&burst, U4_KIND_XP, sizeof(struct u4_xp_hdr) + seg.inline_len, ref, !last);
 	u4_xp_count(qp->dev, U4_CNT_TX_SEGMENTS, 1);
 	u4_xp_count(qp->dev, U4_CNT_TX_BYTES, seg.seg_len);
@@ -261,6 +268,33 @@ static void u4_rsp_not_ready(struct u4_qp *qp)
 	qp->nak_psn = qp->e_psn;
 }
 
+void u4_rsp_ask_again(struct u4_qp *qp)
+{
+	if (qp->state < U4_QPS_RTR || qp->state == U4_QPS_ERR || qp->nak_due ||
+	    !u4_qp_reliable(qp))
+		return;
+	qp->nak_sent = true;
+	qp->nak_due = U4_OP_NAK;
+	qp->nak_code = U4_NAK_SEQ;
+	qp->nak_psn = qp->e_psn;
+}
+
+/* What is expected came and could not be placed; it is asked for when its page is there. */
+static void u4_rsp_hold(struct u4_qp *qp)
+{
+	if (!u4_qp_reliable(qp)) {
+		qp->in_msg = false;
+		qp->e_psn = u4_psn_add(qp->e_psn, 1);
+		return;
+	}
+	qp->nak_sent = true;
+	qp->gap_psn = qp->e_psn;
+	if (qp->rq_fault.busy)
+		qp->rq_fault.again = true;
+	else
+		u4_rsp_ask_again(qp);
+}
+
 /* May the peer do this to [raddr, raddr + len)? The region is held when it may. */
 static struct u4_mr *u4_rsp_region(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr, u64 len)
 {
@@ -320,6 +354,25 @@ static bool u4_rsp_rx_read(struct u4_qp *qp, const struct u4_seg *seg)
 	return u4_rsp_push(qp, seg);
 }
 
+/* The 8 bytes of an atomic: held and entered, or NULL after what is to be done then. */
+static struct u4_mr *u4_rsp_word(struct u4_qp *qp, const struct u4_seg *seg, u32 access)
+{
+	struct u4_mr *mr = u4_rsp_region(qp, seg->rkey, access, seg->raddr, 8);
+
+	if (!mr) {
+		u4_rsp_refuse(qp, U4_NAK_ACCESS);
+		return NULL;
+	}
+	if (u4_mr_enter(mr, seg->raddr, 8))
+		return mr;
+	if (u4_fault_start(qp, &qp->rq_fault, mr, seg->raddr, 8) == -EINPROGRESS)
+		u4_rsp_hold(qp);
+	else
+		u4_rsp_refuse(qp, U4_NAK_ACCESS);
+	u4_mr_put(mr);
+	return NULL;
+}
+
 static bool u4_rsp_rx_atomic(struct u4_qp *qp, const struct u4_seg *seg)
 {
 	struct u4_rsp *rsp;
@@ -330,11 +383,9 @@ static bool u4_rsp_rx_atomic(struct u4_qp *qp, const struct u4_seg *seg)
 		u4_rsp_refuse(qp, U4_NAK_INVALID);
 		return false;
 	}
-	mr = u4_rsp_region(qp, seg->rkey, U4_ACCESS_REMOTE_ATOMIC, seg->raddr, 8);
-	if (!mr) {
-		u4_rsp_refuse(qp, U4_NAK_ACCESS);
+	mr = u4_rsp_word(qp, seg, U4_ACCESS_REMOTE_ATOMIC);
+	if (!mr)
 		return false;
-	}
 	rsp = u4_rsp_push(qp, seg);
 	if (rsp) {
 		memcpy(operand, seg->payload, sizeof(operand));
@@ -346,6 +397,7 @@ static bool u4_rsp_rx_atomic(struct u4_qp *qp, const struct u4_seg *seg)
 						   0);
 		qp->done[qp->done_next++ & U4_RSP_MASK] = *rsp;
 	}
+	u4_mr_leave(mr);
 	u4_mr_put(mr);
 	return rsp;
 }
@@ -358,12 +410,11 @@ static bool u4_rsp_rx_atomic_write(struct u4_qp *qp, const struct u4_seg *seg)
 		u4_rsp_refuse(qp, U4_NAK_INVALID);
 		return false;
 	}
-	mr = u4_rsp_region(qp, seg->rkey, U4_ACCESS_REMOTE_WRITE, seg->raddr, 8);
-	if (!mr) {
-		u4_rsp_refuse(qp, U4_NAK_ACCESS);
+	mr = u4_rsp_word(qp, seg, U4_ACCESS_REMOTE_WRITE);
+	if (!mr)
 		return false;
-	}
 	u4_mr_store64(mr, seg->raddr, seg->payload);
+	u4_mr_leave(mr);
 	u4_mr_put(mr);
 	return true;
 }
@@ -448,6 +499,7 @@ static bool u4_rsp_rx_write(struct u4_qp *qp, const struct u4_seg *seg)
 int u4_rsp_place(struct u4_qp *qp, const struct u4_seg *seg, u32 off, const void *data, u32 len)
 {
 	struct u4_mr *mr;
+	int ret = 0;
 
 	if (!len)
 		return 0;
@@ -455,12 +507,22 @@ int u4_rsp_place(struct u4_qp *qp, const struct u4_seg *seg, u32 off, const void
 		mr = u4_rsp_region(qp, seg->rkey, U4_ACCESS_REMOTE_WRITE, seg->raddr + off, len);
 		if (!mr)
 			return U4_NAK_ACCESS + 1;
-		u4_mr_copy(mr, seg->raddr + off, (void *)data, len, true);
+		if (u4_mr_enter(mr, seg->raddr + off, len)) {
+			u4_mr_copy(mr, seg->raddr + off, (void *)data, len, true);
+			u4_mr_leave(mr);
+		} else {
+			ret = u4_fault_start(qp, &qp->rq_fault, mr, seg->raddr + off,
+					     seg->msg_len - off);
+		}
 		u4_mr_put(mr);
+		if (ret)
+			return ret == -EINPROGRESS ? U4_ABSENT : U4_NAK_ACCESS + 1;
 		return 0;
 	}
-	if (u4_sge_copy(qp, qp->rwqe.sge, qp->rwqe.num_sge, off, (void *)data, len, true))
-		return U4_NAK_OP + 1;
+	ret = u4_sge_copy(qp, qp->rwqe.sge, qp->rwqe.num_sge, off, (void *)data, len, true,
+			  &qp->rq_fault);
+	if (ret)
+		return ret == -EINPROGRESS ? U4_ABSENT : U4_NAK_OP + 1;
 	return 0;
 }
 
@@ -664,6 +726,10 @@ void u4_rsp_commit(struct u4_qp *qp, const struct u4_seg *seg, bool ok, int erro
 		}
 		return;
 	}
+	if (error == U4_ABSENT) {
+		u4_rsp_hold(qp);
+		return;
+	}
 	if (!error && seg->flags & U4_XP_INV &&
 	    u4_mr_invalidate(qp, seg->imm))
 		error = U4_NAK_ACCESS + 1;
@@ -726,6 +792,8 @@ void u4_rsp_reset(struct u4_qp *qp)
 	qp->bad_keys = 0;
 	qp->rsp_head = 0;
 	qp->rsp_tail = 0;
+	qp->rq_fault.again = false;
+	qp->rq_fault.failed = false;
 	qp->done_next = 0;
 	memset(qp->done, 0, sizeof(qp->done));
 }

@@ -286,7 +286,7 @@ void u4_xp_rx_confirm(struct u4_peer *peer, struct u4_rail *rail, struct u4_run 
 	if (!qp->dead && st->side == U4_RX_REQUEST) {
 		u4_rsp_commit(qp, &st->seg, ok, st->error);
 		u4_rx_defer(rail, qp);
-	} else if (!qp->dead && ok && qp->ud_run == st->ud_run) {
+	} else if (!qp->dead && ok && qp->ud_run == st->ud_run && st->error != U4_ABSENT) {
 		u4_ud_commit(qp, &st->seg, !st->error);
 	}
 	spin_unlock_bh(&qp->rq_lock);

@@ -25,10 +25,11 @@ bool u4_sge_find(const struct u4_sge *sge, u32 num_sge, u32 off, struct u4_sge *
 }
 
 static int u4_sge_copy_one(struct u4_qp *qp, const struct u4_sge *sge, void *buf, u32 len,
-			   bool to_sge)
+			   bool to_sge, struct u4_fault *fault)
 {
 	u32 access = to_sge ? U4_ACCESS_LOCAL_WRITE : 0;
 	struct u4_mr *mr;
+	int ret = 0;
 
 	if (!sge->lkey) {
 		void *mem = (void *)(uintptr_t)sge->addr;
@@ -44,13 +45,18 @@ static int u4_sge_copy_one(struct u4_qp *qp, const struct u4_sge *sge, void *buf
 	mr = u4_mr_get_local(qp, sge->lkey, access, sge->addr, len);
 	if (!mr)
 		return -EACCES;
-	u4_mr_copy(mr, sge->addr, buf, len, to_sge);
+	if (u4_mr_enter(mr, sge->addr, len)) {
+		u4_mr_copy(mr, sge->addr, buf, len, to_sge);
+		u4_mr_leave(mr);
+	} else {
+		ret = u4_fault_start(qp, fault, mr, sge->addr, sge->len);
+	}
 	u4_mr_put(mr);
-	return 0;
+	return ret;
 }
 
 int u4_sge_copy(struct u4_qp *qp, const struct u4_sge *sge, u32 num_sge, u32 off, void *buf,
-		u32 len, bool to_sge)
+		u32 len, bool to_sge, struct u4_fault *fault)
 {
 	struct u4_sge rest;
 	int ret;
@@ -60,7 +66,7 @@ int u4_sge_copy(struct u4_qp *qp, const struct u4_sge *sge, u32 num_sge, u32 off
 		if (!u4_sge_find(sge, num_sge, off, &rest))
 			return -EACCES;
 		n = min(len, rest.len);
-		ret = u4_sge_copy_one(qp, &rest, buf, n, to_sge);
+		ret = u4_sge_copy_one(qp, &rest, buf, n, to_sge, fault);
 		if (ret)
 			return ret;
 		buf += n;

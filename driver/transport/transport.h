@@ -273,6 +273,7 @@ enum u4_counter {
 	U4_CNT_RETRIES,			/* go-backs for whatever reason */
 	U4_CNT_TIMEOUTS,
 	U4_CNT_PROBES,
+	U4_CNT_PAGE_FAULTS,
 	U4_CNT_RETRY_EXCEEDED,
 	U4_CNT_RX_DUPLICATES,
 	U4_CNT_RX_OUT_OF_ORDER,
@@ -378,6 +379,7 @@ void u4_xp_rx_batch_end(struct u4_peer *peer, struct u4_rail *rail);
 
 enum u4_mr_type {
 	U4_MR_USER,	/* pages of a process, fixed at registration */
+	U4_MR_PAGED,	/* of a process, fetched when they are needed, see paging.c */
 	U4_MR_FAST,	/* kernel fast registration: pages set by u4_mr_set_page() */
 	U4_MR_DMA,	/* all kernel memory; local access only */
 	U4_MR_MW1,	/* memory window of type 1: any QP of the protection domain */
@@ -403,6 +405,10 @@ enum u4_mr_state { U4_MR_INVALID, U4_MR_FREE, U4_MR_VALID };
  * @npages: entries in @pages
  * @max_pages: room in @pages
  * @pages: the memory, an array so that any offset is found at once
+ * @page_lock: U4_MR_PAGED: an entry of @pages changes under it as writer (bottom halves
+ *	off) and is used under it as reader (in softirq or with bottom halves off). A leaf.
+ * @fault: U4_MR_PAGED: have the pages of [addr, addr + len) come, as far as that lies in
+ *	the region; process context. 0, or an error when there is no such memory.
  * @map: DMA addresses of @pages per device; RCU, under u4_xpdev.map_lock
  * @target: window: key of the region that it lies in, looked up at each access
  * @bound_to: window of type 2: serial of the QP that bound it
@@ -424,6 +430,8 @@ struct u4_mr {
 	u32			npages;
 	u32			max_pages;
 	struct page		**pages;
+	rwlock_t		page_lock;
+	int			(*fault)(struct u4_mr *mr, u64 addr, u64 len);
 	struct u4_mr_map __rcu	*map[U4_MAX_DEVICES_MAPPED];
 	u32			target;
 	u64			bound_to;
@@ -444,6 +452,13 @@ struct u4_mr {
  * Return: the region or an ERR_PTR(): %-ENOMEM.
  */
 struct u4_mr *u4_mr_create(struct u4_xpdev *dev, void *pd, enum u4_mr_type type, u32 max_pages);
+/* The region behind a key, held; NULL when there is none. Any context. */
+struct u4_mr *u4_mr_get(struct u4_xpdev *dev, u32 key);
+static inline void u4_mr_put(struct u4_mr *mr)
+{
+	u4_ref_put(&mr->ref);
+}
+
 /* Map it for the rails that are up (best effort) and make it visible to lookups. */
 void u4_mr_publish(struct u4_mr *mr);
 /*
@@ -533,6 +548,26 @@ struct u4_rsp {
 };
 
 /**
+ * struct u4_fault - fetching pages for one side of a queue pair
+ * @work: does it
+ * @key: of the region
+ * @addr: first byte needed
+ * @len: bytes
+ * @busy: @work is queued or runs, and alone uses @key, @addr and @len
+ * @failed: there was no such memory
+ * @again: what came meanwhile was dropped, and is to be asked for again
+ */
+struct u4_fault {
+	struct work_struct	work;
+	u32			key;
+	u64			addr;
+	u64			len;
+	bool			busy;
+	bool			failed;
+	bool			again;
+};
+
+/**
  * struct u4_qp - transport side of a queue pair
  *
  * Allocated by u4_qp_create(), freed after a grace period by u4_qp_destroy().
@@ -575,6 +610,7 @@ struct u4_qp {
 	struct timer_list	retry_timer;
 	struct hrtimer		rnr_timer;
 	struct u4_waiter	sq_waiter;
+	struct u4_fault		sq_fault;
 
 	/* responder, under rq_lock */
 	spinlock_t		rq_lock ____cacheline_aligned_in_smp;
@@ -603,6 +639,7 @@ struct u4_qp {
 	struct u4_rsp		done[U4_MAX_RD_ATOMIC];	/* atomics, to answer again */
 	u32			done_next;
 	struct u4_waiter	rq_waiter;
+	struct u4_fault		rq_fault;
 	struct u4_qp		*ack_next;	/* chain of a rail's batch, see rx.c */
 
 	unsigned long		events;		/* bits of enum u4_event, atomic */

@@ -8,6 +8,8 @@
 
 bool u4_ud_rx(struct u4_qp *qp, const struct u4_seg *seg)
 {
+	int ret;
+
 	if (qp->state < U4_QPS_RTR || qp->state == U4_QPS_ERR)
 		return false;
 	if (seg->rkey != qp->attr.qkey) {
@@ -15,8 +17,7 @@ bool u4_ud_rx(struct u4_qp *qp, const struct u4_seg *seg)
 		return false;
 	}
 	if (!qp->have_rwqe) {
-		int ret = qp->dev->ops->recv_next(qp, &qp->rwqe);
-
+		ret = qp->dev->ops->recv_next(qp, &qp->rwqe);
 		if (ret == -EINVAL) {
 			struct u4_recv recv = {
 				.wr_id = qp->rwqe.wr_id,
@@ -37,12 +38,12 @@ bool u4_ud_rx(struct u4_qp *qp, const struct u4_seg *seg)
 	qp->mc_run = 0;
 	if (seg->dqpn != U4_QPN_MULTICAST)
 		u4_xp_count(qp->dev, U4_CNT_RX_SEGMENTS, 1);
-	if (u4_sge_copy(qp, qp->rwqe.sge, qp->rwqe.num_sge, 0, (void *)seg->payload,
-			seg->inline_len, true)) {
+	ret = u4_sge_copy(qp, qp->rwqe.sge, qp->rwqe.num_sge, 0, (void *)seg->payload,
+			  seg->inline_len, true, &qp->rq_fault);
+	/* For an absent page it is dropped; the page comes for the next one. */
+	if (ret && ret != -EINPROGRESS)
 		u4_ud_commit(qp, seg, false);
-		return false;
-	}
-	return true;
+	return !ret;
 }
 
 /* @ok false: the receive's memory is not usable; a datagram that is merely lost never gets here. */

@@ -6,6 +6,7 @@
 #include <linux/module.h>
 #include <linux/unaligned.h>
 
+#include "../compat.h"
 #include "verbs.h"
 
 /*
@@ -69,6 +70,7 @@ static int u4_query_device(struct ib_device *ib, struct ib_device_attr *attr,
 	attr->max_total_mcast_qp_attach = U4_MC_MEMBERS;
 	attr->max_pkeys = 1;
 	attr->local_ca_ack_delay = 15;
+	u4_odp_caps(attr);
 	return 0;
 }
 
@@ -103,6 +105,9 @@ static const struct ib_device_ops u4_ops = {
 	.uverbs_abi_ver		= U4_ABI_VERSION,
 
 	.add_gid		= u4_add_gid,
+#ifdef U4_HAVE_ODP
+	.advise_mr		= u4_advise_mr,
+#endif
 	.alloc_hw_port_stats	= u4_alloc_hw_port_stats,
 	.alloc_mr		= u4_alloc_mr,
 	.alloc_mw		= u4_alloc_mw,

@@ -8,9 +8,6 @@
 
 #include "verbs.h"
 
-/* Rights the transport knows. */
-#define U4_ACCESS_MASK	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | \
-			 IB_ACCESS_REMOTE_ATOMIC | IB_ACCESS_MW_BIND | IB_ACCESS_FLUSH_GLOBAL)
 #define U4_ACCESS_REMOTE (IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC)
 
 static_assert(U4_ACCESS_LOCAL_WRITE == (int)IB_ACCESS_LOCAL_WRITE, "access");
@@ -20,7 +17,7 @@ static_assert(U4_ACCESS_REMOTE_ATOMIC == (int)IB_ACCESS_REMOTE_ATOMIC, "access")
 static_assert(U4_ACCESS_MW_BIND == (int)IB_ACCESS_MW_BIND, "access");
 static_assert(U4_ACCESS_FLUSH_GLOBAL == (int)IB_ACCESS_FLUSH_GLOBAL, "access");
 
-static struct u4_ibmr *u4_ibmr_alloc(struct ib_pd *pd, enum u4_mr_type type, u32 max_pages)
+struct u4_ibmr *u4_ibmr_alloc(struct ib_pd *pd, enum u4_mr_type type, u32 max_pages)
 {
 	struct u4_ibdev *dev = to_u4_ibdev(pd->device);
 	struct u4_ibmr *mr;
@@ -107,6 +104,7 @@ struct ib_mr *u4_reg_user_mr(struct ib_pd *pd, u64 start, u64 length, u64 virt_a
 			     struct ib_udata *udata)
 #endif
 {
+	int known = U4_ACCESS_MASK | IB_ACCESS_OPTIONAL;
 	struct ib_umem *umem;
 	struct ib_mr *mr;
 
@@ -114,13 +112,17 @@ struct ib_mr *u4_reg_user_mr(struct ib_pd *pd, u64 start, u64 length, u64 virt_a
 	if (dmah)
 		return ERR_PTR(-EOPNOTSUPP);
 #endif
-	if (access & ~(U4_ACCESS_MASK | IB_ACCESS_OPTIONAL))
+	if (access & IB_ACCESS_ON_DEMAND)
+		known |= U4_ODP_ACCESS;
+	if (access & ~known)
 		return ERR_PTR(-EOPNOTSUPP);
 	if (!length || length > U4_MAX_MR_SIZE || virt_addr + length < virt_addr)
 		return ERR_PTR(-EINVAL);
 	/* An aligned address is aligned memory, so that an atomic never leaves its page. */
 	if ((start ^ virt_addr) & 7)
 		return ERR_PTR(-EINVAL);
+	if (access & IB_ACCESS_ON_DEMAND)
+		return u4_odp_reg(pd, start, length, virt_addr, access);
 	umem = u4_umem_get(pd->device, start, length, access);
 	if (IS_ERR(umem))
 		return ERR_CAST(umem);
@@ -181,6 +183,8 @@ int u4_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
 {
 	struct u4_ibmr *mr = to_u4_ibmr(ib);
 
+	if (mr->xp->type == U4_MR_PAGED)
+		u4_odp_end(mr);
 	u4_mr_destroy(mr->xp);
 	ib_umem_release(mr->umem);
 	kfree(mr);

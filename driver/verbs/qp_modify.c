@@ -15,8 +15,9 @@ static_assert(U4_QPS_ERR == (int)IB_QPS_ERR, "state");
 
 #define U4_QP_ACCESS	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | \
 			 IB_ACCESS_REMOTE_ATOMIC | IB_ACCESS_MW_BIND | IB_ACCESS_FLUSH_GLOBAL)
-/* Rights of a QP that mean nothing without a region that has them, and no region has. */
-#define U4_QP_NO_ACCESS	(IB_ACCESS_FLUSH_PERSISTENT | IB_ACCESS_OPTIONAL)
+/* Rights of a QP that no region has, and what only says how a region's memory is kept. */
+#define U4_QP_NO_ACCESS	(IB_ACCESS_FLUSH_PERSISTENT | IB_ACCESS_OPTIONAL | IB_ACCESS_ON_DEMAND | \
+			 IB_ACCESS_HUGETLB)
 
 /* Values, whatever the state. */
 static int u4_qp_check_attr(const struct ib_qp_attr *attr, int mask)

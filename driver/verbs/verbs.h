@@ -242,6 +242,38 @@ struct u4_ibmr {
 	struct ib_umem	*umem;
 };
 
+/* Rights the transport knows. */
+#define U4_ACCESS_MASK	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | \
+			 IB_ACCESS_REMOTE_ATOMIC | IB_ACCESS_MW_BIND | IB_ACCESS_FLUSH_GLOBAL)
+
+struct u4_ibmr *u4_ibmr_alloc(struct ib_pd *pd, enum u4_mr_type type, u32 max_pages);
+
+#ifdef U4_HAVE_ODP
+/* Rights that a region may have besides when it is paged on demand. */
+#define U4_ODP_ACCESS	(IB_ACCESS_ON_DEMAND | IB_ACCESS_HUGETLB)
+struct ib_mr *u4_odp_reg(struct ib_pd *pd, u64 start, u64 length, u64 virt_addr, int access);
+/* No page comes any more and none is there; before the region is destroyed. */
+void u4_odp_end(struct u4_ibmr *mr);
+void u4_odp_caps(struct ib_device_attr *attr);
+int u4_advise_mr(struct ib_pd *pd, enum ib_uverbs_advise_mr_advice advice, u32 flags,
+		 struct ib_sge *sg_list, u32 num_sge, struct uverbs_attr_bundle *attrs);
+#else
+#define U4_ODP_ACCESS	0
+static inline struct ib_mr *u4_odp_reg(struct ib_pd *pd, u64 start, u64 length, u64 virt_addr,
+				       int access)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static inline void u4_odp_end(struct u4_ibmr *mr)
+{
+}
+
+static inline void u4_odp_caps(struct ib_device_attr *attr)
+{
+}
+#endif
+
 /**
  * struct u4_mw - memory window
  * @ib: for ib_core

@@ -69,3 +69,12 @@ def test_single_queue_pairs(simulator: Path, edge: str) -> None:
     """EDGES says what is shown."""
     done = subprocess.run([simulator, edge], capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, EDGES[edge] + done.stdout[-2000:] + done.stderr[-4000:]
+
+
+@pytest.mark.parametrize("loss", [0, 100], ids=lambda n: f"loss{n}")
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_every_request_completes_with_its_data_while_pages_come_and_go(
+    simulator: Path, seed: int, loss: int
+) -> None:
+    got = run(simulator, seed, 8, 200, loss, 256, 1)
+    assert got["fetched"] > 100

@@ -367,6 +367,8 @@ struct host {
 };
 
 static struct host host[2];
+static bool paged;
+static u64 pages_fetched;
 /* The peer may ask for what it must not have; then its keys and bounds are wrong now and then. */
 static bool hostile;
 
@@ -386,11 +388,36 @@ bool u4_mr_allows(const struct u4_mr *mr, const void *pd, u32 access, u64 addr, 
 	       len <= mr->length && addr - mr->iova <= mr->length - len;
 }
 
+/* Memory that is paged on demand is used only while it is there, and under its lock. */
+static void touch(const struct u4_mr *mr, u64 addr, u32 len)
+{
+	u64 page;
+
+	if (mr->type != U4_MR_PAGED)
+		return;
+	CHECK(mr->page_lock.held, "pages used without their lock");
+	for (page = (addr - mr->iova) / PAGE_SIZE; page * PAGE_SIZE < addr - mr->iova + len; page++)
+		CHECK(mr->pages[page], "an absent page is used");
+}
+
+static int fetch(struct u4_mr *mr, u64 addr, u64 len)
+{
+	struct host *h = container_of(mr, struct host, mr);
+	u64 page, end = min(addr + len, mr->iova + mr->length) - mr->iova;
+
+	CHECK(addr >= mr->iova && addr - mr->iova < mr->length, "fault outside the region");
+	pages_fetched++;
+	for (page = (addr - mr->iova) / PAGE_SIZE; page * PAGE_SIZE < end; page++)
+		mr->pages[page] = &h->mem[page];
+	return 0;
+}
+
 void u4_mr_copy(struct u4_mr *mr, u64 addr, void *buf, u32 len, bool to_mr)
 {
 	struct host *h = container_of(mr, struct host, mr);
 	u8 *at = (u8 *)h->mem + (addr - mr->iova);
 
+	touch(mr, addr, len);
 	if (to_mr)
 		memcpy(at, buf, len);
 	else
@@ -403,6 +430,8 @@ bool u4_mr_place(struct u4_mr *mr, u64 addr, struct device *dma_dev, struct page
 	struct host *h = container_of(mr, struct host, mr);
 
 	(void)dma_dev;
+	if (mr->type == U4_MR_PAGED)
+		return false;
 	*page = &h->mem[(addr - mr->iova) / PAGE_SIZE];
 	*offset = (addr - mr->iova) % PAGE_SIZE;
 	*dma = 0;
@@ -414,6 +443,7 @@ u64 u4_mr_atomic(struct u4_mr *mr, u64 addr, bool swap, u64 operand, u64 compare
 	struct host *h = container_of(mr, struct host, mr);
 	u64 *word = (u64 *)((u8 *)h->mem + (addr - mr->iova)), old = *word;
 
+	touch(mr, addr, 8);
 	*word = swap ? (old == compare ? operand : old) : old + operand;
 	return old;
 }
@@ -735,6 +765,11 @@ static void setup(u32 qps)
 		h->mr.pd = h;
 		h->mr.iova = 0x100000000ull;
 		h->mr.length = MEM_SIZE;
+		if (paged) {
+			h->mr.type = U4_MR_PAGED;
+			h->mr.fault = fetch;
+			h->mr.pages = calloc(MEM_SIZE / PAGE_SIZE, sizeof(*h->mr.pages));
+		}
 		CHECK(!u4_xpdev_init(&h->dev, &h->peer, &sim_ops, 500, 100), "no device");
 		h->dev.next_qpn = 16 + side * 1000;
 		h->peer.client = &h->dev;
@@ -1292,8 +1327,9 @@ int main(int argc, char **argv)
 
 	if (argc == 2)
 		return edges(argv[1]);
-	if (argc != 6)
+	if (argc != 6 && argc != 7)
 		return 2;
+	paged = argc == 7;
 	rng = strtoull(argv[1], NULL, 0);
 	qps = atoi(argv[2]);
 	wanted = atoi(argv[3]);
@@ -1320,6 +1356,10 @@ int main(int argc, char **argv)
 			}
 			busy |= rails[side].head != NULL;
 			wake(&rails[side]);
+			/* The process changes its memory: some pages go, at any time. */
+			if (paged && !rnd(2000))
+				memset(host[side].mr.pages + rnd(MEM_SIZE / PAGE_SIZE / 2), 0,
+				       MEM_SIZE / PAGE_SIZE / 2 * sizeof(struct page *));
 		}
 		busy |= run_work();
 		if (done)
@@ -1345,6 +1385,9 @@ int main(int argc, char **argv)
 	}
 	CHECK(host[0].mr.ref.frames.counter == 1 && host[1].mr.ref.frames.counter == 1,
 	      "a use count leaked");
+	free(host[0].mr.pages);
+	free(host[1].mr.pages);
+	printf("fetched=%llu ", (unsigned long long)pages_fetched);
 	printf("frames=%llu lost=%llu retries=%llu timeouts=%llu probes=%llu rnr=%llu jiffies=%lu\n",
 	       (unsigned long long)frames_sent, (unsigned long long)frames_lost,
 	       (unsigned long long)host[0].dev.counters[U4_CNT_RETRIES],

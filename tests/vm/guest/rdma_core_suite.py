@@ -34,7 +34,7 @@ from pathlib import Path
 # Tests for devices of one maker, which ask the provider's library for things of its own.
 OTHERS = ("test_mlx5", "test_efa", "test_cuda")
 SHARED = ("tests.base", "tests.base_rdmacm", "tests.rdmacm_utils", "tests.utils")
-PROVIDER_FREE = ("addr", "cmid", "cq", "device", "mr", "pd", "qp", "spec", "srq", "wr", "xrcd")
+PYVERBS = ("addr", "cmid", "cq", "device", "mr", "pd", "qp", "spec", "srq", "wr", "xrcd")
 WHY_LENGTH = 3000
 
 Record = dict[str, typing.Any]
@@ -112,6 +112,8 @@ def run_in_child(
     os.setsid()
     os.dup2(output, 1)
     os.dup2(output, 2)
+    # pyverbs 56 crashes when what a skipped test has left behind is collected in any order.
+    gc.disable()
     reporter = Reporter(pipe, done)
     try:
         choose(device)
@@ -219,7 +221,7 @@ def prepare(folder: Path) -> None:
     package = types.ModuleType("tests")
     package.__path__ = [str(folder)]
     sys.modules["tests"] = package
-    for name in (*(f"pyverbs.{part}" for part in PROVIDER_FREE), *SHARED):
+    for name in (*(f"pyverbs.{part}" for part in PYVERBS), *SHARED):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
