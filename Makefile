@@ -60,6 +60,10 @@ SECONDS ?= 600
 fuzz: ## fuzz the transport with libFuzzer for SECONDS=600 (needs clang)
 	@$(SYSTEM_PYTHON) tests/fuzz/run.py --seconds $(SECONDS) $(if $(KEEP),--keep)
 
+.PHONY: faults
+faults: venv ## the long form of the fault matrix: rare faults too, table in build/results/
+	@USB4RDMA_LONG=1 $(PYTEST) -v tests/vm/test_faults.py $(PYTEST_ARGS)
+
 .PHONY: docs-data
 docs-data: ## make docs/compatibility.md from what the last test runs recorded
 	@$(SYSTEM_PYTHON) packaging/compatibility.py

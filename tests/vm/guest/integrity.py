@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Move messages of random sizes over several RC queue pairs and compare every byte.
 
-Runs in two guests, one with the other's address. Both sides send at the same time on each queue
-pair: SEND, SEND with immediate, WRITE (told by a following SEND), WRITE with immediate, READ. What
-is sent is a slice of a pool that both sides make from the same seed, so the receiver knows each
-byte of each message; the bytes before and after its place must stay untouched. At the end the
-sides compare digests of what they sent and what arrived. The last line is JSON; exit code 1 if
-anything differed, 3 if a work request failed.
+Runs in two guests, one with the other's address. Both sides send at once on each queue pair: SEND,
+SEND with immediate, WRITE (told by a SEND behind it), WRITE with immediate, READ. What is sent is
+a slice of a pool that both make from one seed, so each byte is known; the bytes before and after
+its place must stay untouched. At the end digests are compared. The last line is JSON; exit code 1
+if anything differed, 3 if a work request failed.
 """
 
 from __future__ import annotations
@@ -68,18 +67,18 @@ class Message:
     size: int
 
 
-def schedule(seed: str, count: int, large: float) -> list[Message]:
+def schedule(seed: str, wanted: argparse.Namespace) -> list[Message]:
     """The messages of one direction of one queue pair; both sides compute the same."""
     rng = random.Random(seed)
     messages = []
-    for number in range(count):
+    for number in range(wanted.count):
         if number < len(EDGES):
             size = EDGES[number]
-        elif rng.random() < large:
+        elif rng.random() < wanted.large:
             size = rng.randint(0, LARGEST)
         else:
             size = int(2 ** rng.uniform(0, 16)) - 1
-        messages.append(Message(rng.choice(KINDS), rng.randint(0, POOL - size), size))
+        messages.append(Message(rng.choice(wanted.kinds), rng.randint(0, POOL - size), size))
     return messages
 
 
@@ -157,8 +156,7 @@ class Run:
             self._queue_pair(4 * WINDOW, WINDOW),
             Memory(self.pd, WINDOW * SLOT),
             Memory(self.pd, WINDOW * SLOT),
-            schedule(f"{wanted.seed}/{number}/{mine}", wanted.count, wanted.large),
-            schedule(f"{wanted.seed}/{number}/{theirs}", wanted.count, wanted.large),
+            *(schedule(f"{wanted.seed}/{number}/{side}", wanted) for side in (mine, theirs)),
         )
         pair.incoming = [message for message in pair.incoming if message.kind != READ]
         for position in range(min(WINDOW, len(pair.incoming))):
@@ -393,7 +391,7 @@ class Run:
                 self._handle(completion)
             if self.done * 10 // total > reported:
                 reported = self.done * 10 // total
-                print(f"{self.done} of {total} messages checked", file=sys.stderr, flush=True)
+                print(f"{self.done} of {total} messages checked", file=sys.stderr)
             if count == 0 and not self.finished():
                 self.channel.get_cq_event(self.cq)
                 self.cq.ack_events(1)
@@ -416,8 +414,8 @@ class Run:
         }
 
 
-def main() -> int:
-    """Entry point."""
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("server", nargs="?", help="address of the side that listens")
     parser.add_argument("--device", default="usb4rdma0")
@@ -425,11 +423,17 @@ def main() -> int:
     parser.add_argument("--qps", type=int, default=8)
     parser.add_argument("--count", type=int, default=640, help="messages per queue pair and side")
     parser.add_argument("--large", type=float, default=0.04, help="share of sizes up to 1 MiB")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--seed", default="usb4rdma")
     parser.add_argument("--tcp", type=int, default=18600)
     parser.add_argument("--qp-timeout", type=int, default=20)
     parser.add_argument("--timeout", type=int, default=600, help="give up after so many seconds")
-    arguments = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    """Entry point."""
+    arguments = parser().parse_args()
     faulthandler.dump_traceback_later(arguments.timeout, exit=True)
     started = time.monotonic()
     run = Run(arguments)
