@@ -68,6 +68,10 @@ faults: venv ## the long form of the fault matrix: rare faults too, table in bui
 docs-data: ## make docs/compatibility.md from what the last test runs recorded
 	@$(SYSTEM_PYTHON) packaging/compatibility.py
 
+.PHONY: test-programs
+test-programs: venv ## run the tables of programs on one kernel (KERNEL=6.12, 7.2 or 7.3)
+	@USB4RDMA_KERNEL=$(KERNEL) $(PYTEST) -v tests/vm/test_perftest.py tests/vm/test_rdma_programs.py $(PYTEST_ARGS)
+
 .PHONY: compare
 compare: venv ## run the tables of programs on Soft-RoCE as well (for docs-data)
 	@USB4RDMA_COMPARE=1 $(PYTEST) -v tests/vm/test_perftest.py tests/vm/test_rdma_programs.py $(PYTEST_ARGS)

@@ -6,7 +6,8 @@ them. A row of a table is a Pair; judge() compares what it did with what it shou
 puts it into the table of compatibility.
 
 With USB4RDMA_COMPARE=1 in the environment each table is run on Soft-RoCE over the hosts'
-Ethernet as well, and what worked there is kept for `make docs-data`.
+Ethernet as well, and what worked there is kept for `make docs-data`. USB4RDMA_KERNEL=6.12 takes
+another kernel than the usual one (`make test-programs KERNEL=6.12`).
 """
 
 from __future__ import annotations
@@ -25,8 +26,16 @@ from scenario import DEVICE, NETDEV, ScenarioError
 
 STEP_PORT = 18999
 COMPARE = "USB4RDMA_COMPARE"
+KERNEL = "USB4RDMA_KERNEL"
 TRIES = 3
 IPV6 = "fd75:7362:3472::{index}"
+
+
+def lab_options() -> dict[str, Any]:
+    """The lab that tables of programs want."""
+    options: dict[str, Any] = {"install": "driver", "net": True, "extra": ("clients",)}
+    kernel = os.environ.get(KERNEL)
+    return options | {"kernel": kernel} if kernel else options
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ LISTENS_TWICE = r"RDMA_CM_EVENT_(REJECTED; error: 8|UNREACHABLE; error: 1)\b"
 
 @pytest.fixture(scope="module")
 def lab_options() -> dict[str, Any]:
-    return {"install": "driver", "net": True, "extra": ("clients",)}
+    return pairs.lab_options()
 
 
 def pair(program: str, options: str, at: str = "{address}", before: str = "", **more: Any) -> Pair:

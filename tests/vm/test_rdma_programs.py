@@ -37,7 +37,7 @@ NO_RAW = "no raw packet queue pairs: librxe has none"
 
 @pytest.fixture(scope="module")
 def lab_options() -> dict[str, Any]:
-    return {"install": "driver", "net": True, "extra": ("clients",)}
+    return pairs.lab_options()
 
 
 def both(
