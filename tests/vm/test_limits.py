@@ -43,7 +43,7 @@ TOO_LARGE = (
     "WRs of a send queue", "WRs of a receive queue", "WRs of an SRQ", "SGEs of a send",
     "SGEs of a receive", "SGEs of an SRQ's receive", "inline bytes", "CQEs",
 )  # fmt: skip
-UNSUPPORTED = ("XRC queue pair", "raw packet queue pair", "memory on demand", "zero-based region")
+UNSUPPORTED = ("XRC queue pair", "raw packet queue pair", "zero-based region")
 
 
 def test_limits_are_reached_and_kept(lab: Lab) -> None:

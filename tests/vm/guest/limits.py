@@ -135,7 +135,6 @@ def unsupported(lib: Library, dev: Device) -> None:
         "XRC queue pair": lambda: lib.qp(pd, cq, Cap(*ONE), XRC_SEND),
         "raw packet queue pair": lambda: lib.qp(pd, cq, Cap(*ONE), RAW_PACKET),
         "queue pair of type 99": lambda: lib.qp(pd, cq, Cap(*ONE), 99),
-        "memory on demand": lambda: MR(dev.pd, PAGE, ALL | e.IBV_ACCESS_ON_DEMAND),
         "zero-based region": lambda: MR(dev.pd, PAGE, ALL | e.IBV_ACCESS_ZERO_BASED),
     }
     for what, trial in trials.items():
