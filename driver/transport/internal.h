@@ -76,8 +76,10 @@ static inline bool u4_mr_enter(struct u4_mr *mr, u64 addr, u32 len)
 
 static inline void u4_mr_leave(struct u4_mr *mr)
 {
-	if (mr->type == U4_MR_PAGED)
+	if (mr->type == U4_MR_PAGED) {
+		__acquire(&mr->page_lock);
 		read_unlock(&mr->page_lock);
+	}
 }
 
 /* Copy inside a region that allows it; @to_mr says which way. */

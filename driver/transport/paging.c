@@ -29,10 +29,12 @@ bool u4_mr_enter_paged(struct u4_mr *mr, u64 addr, u32 len)
 			return false;
 		}
 	}
+	/* For sparse, which cannot follow a lock that is held or not: see u4_mr_leave(). */
+	__release(&mr->page_lock);
 	return true;
 }
 
-/* In this order: the work may look at the rest as soon as @busy is set. */
+/* Once it is busy, all but @again belongs to the work. */
 int u4_fault_start(struct u4_qp *qp, struct u4_fault *fault, struct u4_mr *mr, u64 addr, u64 len)
 {
 	if (fault->failed && fault->key == mr->key && addr - fault->addr < fault->len) {

@@ -96,6 +96,8 @@ static inline u32 roundup_pow_of_two(u32 n)
 typedef spinlock_t rwlock_t;
 #define read_lock(l)		spin_lock(l)
 #define read_unlock(l)		spin_unlock(l)
+#define __acquire(l)		((void)0)
+#define __release(l)		((void)0)
 #define spin_unlock_bh(l)	spin_unlock(l)
 #define rcu_read_lock()		((void)0)
 #define rcu_read_unlock()	((void)0)
