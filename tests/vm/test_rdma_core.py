@@ -17,7 +17,8 @@ from scenario import DEVICE
 
 pytestmark = pytest.mark.timeout(1800)
 
-VERSIONS = ("56.1", "65")
+# At least: Debian moves on.
+VERSIONS = (56, 65)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,8 @@ def test_rdma_cores_own_tests_pass_as_on_soft_roce(
     for host in (a, b):
         rdma_core.prepare(host)
     suites = rdma_core.run_both({"": a, "rdma-core-65": b})
-    assert tuple(suite.version for suite in suites) == VERSIONS
+    for suite, version in zip(suites, VERSIONS, strict=True):
+        assert int(suite.version.split(".")[0]) >= version
     with capfd.disabled():
         print("", *(suite.table() for suite in suites), sep="\n")
     for suite in suites:
