@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..effects import Hub
+from ..log import log
 from ..model import Link, State
 from ..orders import Report
 from . import NAME, ROOT, polkit, present, wire
@@ -97,7 +98,11 @@ class BusService:
     def _counters(self, link: Link) -> Mapping[str, int]:
         if not link.kernel.ibdev:
             return {}
-        return self._hub.rdma.counters(link.kernel.ibdev, link.kernel.netdev)
+        try:
+            return self._hub.rdma.counters(link.kernel.ibdev, link.kernel.netdev)
+        except OSError as error:
+            log.debug("counters of %s: %s", link.kernel.ibdev, error)
+            return {}
 
     # In
 
