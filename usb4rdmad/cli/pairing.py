@@ -134,7 +134,7 @@ class _TerminalAgent:
             about = plain(call.body[2])
             out = style()
             who = about.get("peer_name") or "the other host"
-            self._said = ""
+            self._said = _STEPS["pairing"]  # not again: it would break the question
             print(
                 f"\n{about.get('name', '')}: {who}, key {about.get('fingerprint', '')[:16]}\n"
                 f"code: {out.bold(call.body[1])}\n"
