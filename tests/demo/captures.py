@@ -19,8 +19,8 @@ sys.path[:0] = [str(TOP / "tests"), str(TOP / "tests/vm"), str(TOP / "packaging"
 import build_debs  # noqa: E402
 import daemons  # noqa: E402
 import scenario  # noqa: E402
-from demo.terminal_svg import last_screen, lines_of, plain, svg  # noqa: E402
 from lab.api import Host, Lab, Process  # noqa: E402
+from terminal_svg import last_screen, lines_of, plain, svg  # noqa: E402
 
 FOLDER = TOP / "docs/captures"
 NAME = "captures"
