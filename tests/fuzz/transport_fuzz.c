@@ -8,12 +8,10 @@
  * Random bytes rarely hit a queue pair, a PSN or a key. So each frame says which of
  * its fields are to be put right; the fuzzer decides how honest it is.
  *
- * The host's side and the kernel's stand-ins are those of transport_sim.c.
+ * The host's side and the kernel's stand-ins are those of transport_world.h.
  */
 #define MEM_SIZE	(64u << 10)
-#define main transport_sim_main
-#include "../unit/driver/transport_sim.c"
-#undef main
+#include "../unit/driver/transport_world.h"
 
 #define NUM_QPS		5
 #define PEER_QPN	77

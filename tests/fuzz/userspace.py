@@ -35,7 +35,7 @@ def build(program: Path, binary: Path, *flags: str, compiler: str = "gcc") -> Pa
     sources = sorted((TOP / "driver/transport").glob("*.c"))
     subprocess.run(
         [
-            *(compiler, "-std=gnu11", "-g", "-Wall", "-D__KERNEL__"),
+            *(compiler, "-std=gnu11", "-g", "-Wall", "-Wno-unused-function", "-D__KERNEL__"),
             *("-DU4_HAVE_HRTIMER_SETUP", "-DU4_HAVE_RING_THROTTLING"),
             *(f"-I{headers}", f"-I{SHIM}", f"-I{TOP}/driver/include/uapi"),
             *flags,

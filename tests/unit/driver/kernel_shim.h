@@ -164,7 +164,7 @@ static inline int shim_alloc(struct xarray *xa, u32 *id, u32 lo, u32 hi, u32 *ne
 #define xa_destroy(xa)		((void)(xa))
 #define xa_alloc_cyclic(xa, id, p, limit, next, f)	shim_alloc(xa, id, limit, next)
 
-/* ---- time, timers, work: see transport_sim.c ---- */
+/* ---- time, timers, work: see transport_world.h ---- */
 
 extern unsigned long jiffies;
 #define time_before(a, b)	((long)((a) - (b)) < 0)

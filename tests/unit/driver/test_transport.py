@@ -2,7 +2,7 @@
 """The driver's transport between two hosts in one process, over a cable that loses frames.
 
 The kernel's services are replaced by kernel_shim.h; the rail is a small model in
-transport_sim.c. Data, order and status of every request are checked there.
+transport_world.h. Data, order and status of every request are checked there.
 """
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ HERE = Path(__file__).parent
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     binary = tmp_path_factory.mktemp("transport") / "transport_sim"
     return build(HERE / "transport_sim.c", binary, "-O1", "-Werror", *SANITIZERS)
+
+
+@pytest.fixture(scope="session")
+def edges(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    binary = tmp_path_factory.mktemp("transport") / "transport_edges"
+    return build(HERE / "transport_edges.c", binary, "-O1", "-Werror", *SANITIZERS)
 
 
 def run(simulator: Path, *args: int) -> dict[str, int]:
@@ -49,7 +55,7 @@ def test_every_request_completes_in_order_with_its_data_over_a_lossy_cable(
     assert got["timeouts"] * 50 < got["lost"] + 50
 
 
-# Each is a function edge_NAME() in transport_sim.c.
+# Each is a function edge_NAME() in transport_edges.c.
 EDGES = {
     "peer_gone": "every type of queue pair ends with its peer",
     "drained": "a drained send queue sends nothing, and says so once if that was asked for",
@@ -65,9 +71,9 @@ EDGES = {
 
 
 @pytest.mark.parametrize("edge", EDGES, ids=lambda name: name.replace("_", "-"))
-def test_single_queue_pairs(simulator: Path, edge: str) -> None:
+def test_single_queue_pairs(edges: Path, edge: str) -> None:
     """EDGES says what is shown."""
-    done = subprocess.run([simulator, edge], capture_output=True, text=True, timeout=90)
+    done = subprocess.run([edges, edge], capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, EDGES[edge] + done.stdout[-2000:] + done.stderr[-4000:]
 
 
