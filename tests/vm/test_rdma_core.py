@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pairs
 import pytest
 import rdma_core
 from compat import Compatibility
@@ -23,8 +24,8 @@ VERSIONS = (56, 65)
 
 @pytest.fixture(scope="module")
 def lab_options() -> dict[str, Any]:
-    """Both versions; the kernel is the usual one."""
-    return {"install": "driver", "net": True, "extra": ("rdma-core-tests", "rdma-core-65")}
+    """Both versions; the kernel is that of the tables of programs."""
+    return pairs.lab_options() | {"extra": ("rdma-core-tests", "rdma-core-65")}
 
 
 def record(suite: Suite, compat: Compatibility) -> None:
