@@ -80,6 +80,8 @@ int u4_xpdev_init(struct u4_xpdev *dev, struct u4_peer *peer, const struct u4_xp
 	dev->max_mrs = max_mrs;
 	xa_init_flags(&dev->qps, XA_FLAGS_ALLOC);
 	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC1);
+	memset(dev->near_qps, 0, sizeof(dev->near_qps));
+	memset(dev->near_mrs, 0, sizeof(dev->near_mrs));
 	/* Cyclic from a random start: a late frame does not meet a new owner. */
 	dev->next_qpn = U4_QPN_FIRST + get_random_u32_below(U4_QPN_MULTICAST - U4_QPN_FIRST);
 	dev->next_mr = 1 + get_random_u32_below(U4_PSN_MASK - 1);

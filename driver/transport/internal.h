@@ -90,10 +90,10 @@ bool u4_mr_place(struct u4_mr *mr, u64 addr, struct device *dma_dev, struct page
 /* 64-bit atomic on @addr, aligned; returns the original value. */
 u64 u4_mr_atomic(struct u4_mr *mr, u64 addr, bool swap, u64 operand, u64 compare);
 void u4_mr_store64(struct u4_mr *mr, u64 addr, const void *value);
-/* The region behind a local key, held, if a request of @qp may use it; else NULL. */
+/* Under RCU: the region behind a local key, held, if a request of @qp may use it; else NULL. */
 struct u4_mr *u4_mr_get_local(struct u4_qp *qp, u32 lkey, u32 access, u64 addr, u64 len);
 /*
- * The region behind a remote key, held, if it grants @access to @len bytes at @raddr
+ * Under RCU: the region behind a remote key, held, if it grants @access to @len bytes at @raddr
  * to the peer of @qp; else NULL. A window's key gives the region it lies in.
  */
 struct u4_mr *u4_mr_get_remote(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr, u64 len);
@@ -153,7 +153,7 @@ struct u4_ref *u4_emit_region(struct u4_burst *burst, const struct u4_seg *seg,
 			      struct u4_mr *mr, u64 addr, bool copy);
 
 /* ---- qp.c ---- */
-struct u4_qp *u4_qp_find(struct u4_xpdev *dev, u32 qpn);
+struct u4_qp *u4_qp_find(struct u4_xpdev *dev, u32 qpn);	/* under RCU */
 /* Both need sq_lock or rq_lock; the flushes and the event follow in u4_qp.work. */
 void u4_qp_fail(struct u4_qp *qp);
 void u4_qp_event(struct u4_qp *qp, enum u4_event event);

@@ -345,6 +345,8 @@ void u4_mr_destroy(struct u4_mr *mr)
 		rcu_read_unlock();
 	}
 
+	/* Who puts a region there holds it, so nobody does any more. */
+	cmpxchg(&dev->near_mrs[mr->index & (U4_NEAR - 1)], RCU_INITIALIZER(mr), NULL);
 	mutex_lock(&dev->map_lock);
 	xa_erase(&dev->mrs, mr->index);
 	for (i = 0; i < U4_MAX_DEVICES_MAPPED; i++) {
@@ -360,15 +362,30 @@ void u4_mr_destroy(struct u4_mr *mr)
 
 /* ---- lookups and accesses; any context, under RCU or with a use count ---- */
 
+/* Under RCU. */
+static struct u4_mr *u4_mr_find(struct u4_xpdev *dev, u32 key)
+{
+	u32 index = key >> 8;
+	struct u4_mr __rcu **near = &dev->near_mrs[index & (U4_NEAR - 1)];
+	struct u4_mr *mr = rcu_dereference(*near);
+	bool found = mr && mr->index == index;
+
+	if (!found)
+		mr = xa_load(&dev->mrs, index);
+	if (!mr || READ_ONCE(mr->key) != key || READ_ONCE(mr->state) != U4_MR_VALID ||
+	    !atomic_inc_not_zero(&mr->ref.frames))
+		return NULL;
+	if (!found)
+		rcu_assign_pointer(*near, mr);
+	return mr;
+}
+
 struct u4_mr *u4_mr_get(struct u4_xpdev *dev, u32 key)
 {
 	struct u4_mr *mr;
 
 	rcu_read_lock();
-	mr = xa_load(&dev->mrs, key >> 8);
-	if (mr && (READ_ONCE(mr->key) != key || READ_ONCE(mr->state) != U4_MR_VALID ||
-		   !atomic_inc_not_zero(&mr->ref.frames)))
-		mr = NULL;
+	mr = u4_mr_find(dev, key);
 	rcu_read_unlock();
 	return mr;
 }
@@ -472,7 +489,7 @@ static bool u4_mr_is_window(const struct u4_mr *mr)
 
 struct u4_mr *u4_mr_get_local(struct u4_qp *qp, u32 lkey, u32 access, u64 addr, u64 len)
 {
-	struct u4_mr *mr = u4_mr_get(qp->dev, lkey);
+	struct u4_mr *mr = u4_mr_find(qp->dev, lkey);
 
 	if (!mr)
 		return NULL;
@@ -486,7 +503,7 @@ struct u4_mr *u4_mr_get_local(struct u4_qp *qp, u32 lkey, u32 access, u64 addr, 
 
 struct u4_mr *u4_mr_get_remote(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr, u64 len)
 {
-	struct u4_mr *mr = u4_mr_get(qp->dev, rkey);
+	struct u4_mr *mr = u4_mr_find(qp->dev, rkey);
 	u32 needed = U4_ACCESS_MW_BIND;
 	struct u4_mr *region;
 
@@ -501,7 +518,7 @@ struct u4_mr *u4_mr_get_remote(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr
 		goto refuse;
 	if (access & (U4_ACCESS_REMOTE_WRITE | U4_ACCESS_REMOTE_ATOMIC))
 		needed |= U4_ACCESS_LOCAL_WRITE;
-	region = u4_mr_get(qp->dev, READ_ONCE(mr->target));
+	region = u4_mr_find(qp->dev, READ_ONCE(mr->target));
 	if (region && (u4_mr_is_window(region) ||
 		       !u4_mr_allows(region, qp->pd, needed, raddr, len))) {
 		u4_mr_put(region);

@@ -52,7 +52,9 @@ void u4_qp_fail(struct u4_qp *qp)
 
 struct u4_qp *u4_qp_find(struct u4_xpdev *dev, u32 qpn)
 {
-	return xa_load(&dev->qps, qpn);
+	struct u4_qp *qp = rcu_dereference(dev->near_qps[qpn & (U4_NEAR - 1)]);
+
+	return qp && qp->qpn == qpn ? qp : xa_load(&dev->qps, qpn);
 }
 
 struct u4_qp *u4_qp_create(struct u4_xpdev *dev, const struct u4_qp_init *init)
@@ -105,6 +107,7 @@ struct u4_qp *u4_qp_create(struct u4_xpdev *dev, const struct u4_qp_init *init)
 	}
 	if (ret < 0)
 		goto err_sq;
+	rcu_assign_pointer(dev->near_qps[qp->qpn & (U4_NEAR - 1)], qp);
 	return qp;
 
 err_sq:
@@ -121,6 +124,7 @@ void u4_qp_destroy(struct u4_qp *qp)
 	struct u4_xpdev *dev = qp->dev;
 
 	xa_erase(&dev->qps, qp->qpn);
+	cmpxchg(&dev->near_qps[qp->qpn & (U4_NEAR - 1)], RCU_INITIALIZER(qp), NULL);
 	u4_mc_leave(qp);
 
 	spin_lock_bh(&qp->rq_lock);

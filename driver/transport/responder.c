@@ -90,8 +90,8 @@ static int u4_rsp_send_read(struct u4_qp *qp, struct u4_rail *rail, struct u4_rs
 	struct u4_mr *mr = NULL;
 	struct u4_burst burst;
 	struct u4_plan plan;
+	bool last, more;
 	struct u4_seg seg;
-	bool last;
 	int ret;
 
 	if (rsp->len) {
@@ -127,7 +127,8 @@ static int u4_rsp_send_read(struct u4_qp *qp, struct u4_rail *rail, struct u4_rs
 				     false);
 	if (mr)
 		u4_mr_leave(mr);
-	u4_rail_send(&burst, U4_KIND_XP, sizeof(struct u4_xp_hdr) + seg.inline_len, ref, !last);
+	more = !last || qp->rsp_tail - qp->rsp_head > 1 || qp->ack_due || qp->nak_due;
+	u4_rail_send(&burst, U4_KIND_XP, sizeof(struct u4_xp_hdr) + seg.inline_len, ref, more);
 	u4_xp_count(qp->dev, U4_CNT_TX_SEGMENTS, 1);
 	u4_xp_count(qp->dev, U4_CNT_TX_BYTES, seg.seg_len);
 	rsp->off += seg.seg_len;
@@ -485,7 +486,8 @@ static bool u4_rsp_rx_write(struct u4_qp *qp, const struct u4_seg *seg)
 		if (ret)
 			return false;
 	}
-	if (!seg->msg_len)
+	/* What is all in this frame is checked when it is placed, which is next. */
+	if (seg->msg_len == seg->inline_len)
 		return true;
 	mr = u4_rsp_region(qp, seg->rkey, U4_ACCESS_REMOTE_WRITE, seg->raddr, seg->msg_len);
 	if (!mr) {

@@ -6,6 +6,8 @@
  * A run outlives the upcall that announced it, so nothing of a QP is held: number
  * and serial are remembered and looked up for each frame. A QP that was destroyed
  * in the meantime is not found, its successor has another serial.
+ *
+ * Upcalls come with bottom halves off, so that plain spin_lock() does for the locks.
  */
 #include <linux/build_bug.h>
 #include <linux/rcupdate.h>
@@ -92,13 +94,13 @@ static bool u4_rx_request(struct u4_qp *qp, struct u4_rail *rail, const struct u
 {
 	bool taken;
 
-	spin_lock_bh(&qp->rq_lock);
+	spin_lock(&qp->rq_lock);
 	taken = !qp->dead && u4_rsp_rx(qp, seg);
 	if (taken && !seg->nraw)
 		u4_rsp_commit(qp, seg, true, 0);
 	if (!qp->dead)
 		u4_rx_defer(rail, qp);
-	spin_unlock_bh(&qp->rq_lock);
+	spin_unlock(&qp->rq_lock);
 	return taken;
 }
 
@@ -106,10 +108,10 @@ static bool u4_rx_response(struct u4_qp *qp, const struct u4_seg *seg)
 {
 	bool taken = false;
 
-	u4_sq_lock(qp);
+	spin_lock(&qp->sq_lock);
 	if (!qp->dead && seg->sqpn == qp->attr.dest_qpn)
 		taken = u4_req_rx(qp, seg, seg->nraw);
-	u4_sq_unlock(qp);
+	spin_unlock(&qp->sq_lock);
 	return taken;
 }
 
@@ -239,13 +241,13 @@ void u4_xp_rx_raw(struct u4_peer *peer, struct u4_rail *rail, struct u4_run *run
 		goto unlock;
 	}
 	if (st->side == U4_RX_RESPONSE) {
-		u4_sq_lock(qp);
+		spin_lock(&qp->sq_lock);
 		if (qp->dead || !u4_req_place(qp, seg, off, data, len))
 			st->side = U4_RX_NONE;
-		u4_sq_unlock(qp);
+		spin_unlock(&qp->sq_lock);
 		goto unlock;
 	}
-	spin_lock_bh(&qp->rq_lock);
+	spin_lock(&qp->rq_lock);
 	if (qp->dead || qp->state == U4_QPS_ERR || qp->state < U4_QPS_RTR ||
 	    (st->side == U4_RX_REQUEST && qp->e_psn != seg->psn) ||
 	    (st->side == U4_RX_DATAGRAM && qp->ud_run != st->ud_run) ||
@@ -253,7 +255,7 @@ void u4_xp_rx_raw(struct u4_peer *peer, struct u4_rail *rail, struct u4_run *run
 		st->side = U4_RX_NONE;
 	else if (!st->error)
 		st->error = u4_rsp_place(qp, seg, off, data, len);
-	spin_unlock_bh(&qp->rq_lock);
+	spin_unlock(&qp->rq_lock);
 unlock:
 	rcu_read_unlock();
 }

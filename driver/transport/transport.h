@@ -30,6 +30,7 @@
 #define U4_MAX_MSG		(1u << 30)
 #define U4_MAX_RD_ATOMIC	16	/* per QP, each direction; power of two */
 #define U4_MAX_DEVICES_MAPPED	4	/* host routers that a region is DMA-mapped for */
+#define U4_NEAR			256	/* QPs and regions found without a search; power of two */
 #define U4_NET_HDR_LEN		40	/* network header in front of UD payload */
 #define U4_GID_LEN		16
 #define U4_MAX_OWN_GIDS		128
@@ -298,6 +299,8 @@ extern const char * const u4_xp_counter_names[U4_NUM_COUNTERS];
  * @ops: upcalls
  * @qps: QPN to struct u4_qp; read under RCU
  * @mrs: key index (key >> 8) to struct u4_mr; read under RCU
+ * @near_qps: of the QPs whose numbers end alike the newest, to be found at once; RCU
+ * @near_mrs: of the regions whose indexes end alike the last one used; RCU
  * @next_qpn: where the cyclic search goes on
  * @next_mr: where the cyclic search goes on
  * @num_qps: QPs that exist
@@ -325,6 +328,8 @@ struct u4_xpdev {
 	const struct u4_xp_ops	*ops;
 	struct xarray		qps;
 	struct xarray		mrs;
+	struct u4_qp __rcu	*near_qps[U4_NEAR];
+	struct u4_mr __rcu	*near_mrs[U4_NEAR];
 	u32			next_qpn;
 	u32			next_mr;
 	atomic_t		num_qps;

@@ -102,6 +102,8 @@ typedef spinlock_t rwlock_t;
 #define rcu_read_lock()		((void)0)
 #define rcu_read_unlock()	((void)0)
 #define rcu_dereference(p)	(p)
+#define RCU_INITIALIZER(p)	(p)
+#define cmpxchg(p, old, new)	((void)(*(p) == (old) && (*(p) = (new), 1)))
 #define rcu_dereference_protected(p, c)	(p)
 #define rcu_assign_pointer(p, v)	((p) = (v))
 #define RCU_INIT_POINTER(p, v)	((p) = (v))
