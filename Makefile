@@ -43,9 +43,26 @@ test: venv ## all tests, units first, then those in virtual machines
 test-unit: venv ## the tests that need no virtual machine (under a minute)
 	@$(PYTEST) -q tests/unit tests/integration $(PYTEST_ARGS)
 
+# The daemon's core, which does no I/O: decisions, protocol, presentation.
+CORE := $(shell printf 'usb4rdmad/%s.py,' model events orders step machine administration admission \
+	agreement comparison probing policy addressing messages 'pairing/*' \
+	'bus/present' 'bus/publish' 'bus/interfaces' 'bus/introspection')
+
+.PHONY: coverage
+coverage: export COVERAGE_FILE := $(CACHE)/coverage
+coverage: venv ## lines and branches that the daemon's tests reach; its pure core: at least 95 %
+	@$(PYTEST) -q tests/unit/daemon tests/integration/daemon --cov=usb4rdmad --cov-branch --cov-report= $(PYTEST_ARGS)
+	@$(PYTHON) -m coverage report --skip-covered
+	@echo 'The pure core:'
+	@$(PYTHON) -m coverage report --show-missing --include='$(CORE)' --fail-under=95
+
 .PHONY: test-vm
 test-vm: venv ## the tests in virtual machines
 	@$(PYTEST) -v --durations=15 tests/vm $(PYTEST_ARGS)
+
+.PHONY: test-frameworks
+test-frameworks: venv ## PyTorch on two virtual hosts (a large image and long imports, so not in `make test`)
+	@$(PYTEST) -v --durations=15 -m frameworks tests/vm $(PYTEST_ARGS)
 
 .PHONY: bench-counts
 bench-counts: ## count what an operation costs, beside Soft-RoCE, into docs/bench/ (BENCH_ARGS='--case write:65536 --profile')
