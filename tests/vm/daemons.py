@@ -62,7 +62,7 @@ def until_links(lab: Lab, state: str, reason: str | None = None, seconds: float 
 
 
 def until_link(host: Host, state: str, reason: str | None = None, seconds: float = 60.0) -> None:
-    """Until the host's one link is in this state, for this reason; "gone" for none, "" for any."""
+    """Until the host's one link is in this state, for this reason; "gone" for none."""
     seen: list[str] = []
 
     def reached() -> bool:
@@ -70,8 +70,6 @@ def until_link(host: Host, state: str, reason: str | None = None, seconds: float
         seen[:] = [f"{one['State']}/{one['StateReason']}" for one in links]
         if state == "gone":
             return not links
-        if not links or not state:
-            return bool(links) and not state
         wanted = f"{state}/" + ("" if reason is None else reason)
         return len(links) == 1 and seen[0].startswith(wanted)
 
