@@ -77,10 +77,11 @@ def print_profile(host: Host, blocks: dict[int, int], operations: int, title: st
         print(f"{count / operations:10.1f}  {name}")
 
 
-def run(lab: Lab, args: argparse.Namespace) -> list[table.Sample]:
-    """All samples that were asked for."""
+def run(lab: Lab, args: argparse.Namespace) -> tuple[list[table.Sample], int]:
+    """All samples that were asked for; how many were discarded."""
     load = build.programs() / "verbsload"
     samples = []
+    discarded = 0
     devices: list[Device] = [
         one for one in cases.DEVICES if not args.device or one.name in args.device
     ]
@@ -107,7 +108,8 @@ def run(lab: Lab, args: argparse.Namespace) -> list[table.Sample]:
                         f"{table.short(row.per_block(row.receiver))}, frames {row.frames:.2f}, "
                         f"interrupts {row.interrupts:.2f}, resends {row.resends}"
                     )
-    return samples
+                discarded += bench.discarded
+    return samples, discarded
 
 
 @contextmanager
@@ -125,8 +127,8 @@ def main(words: list[str]) -> int:
     """Measure, print, write."""
     args = arguments(words)
     with hosts(args) as lab:
-        samples = run(lab, args)
-        conditions = about(lab, args.repeats)
+        samples, discarded = run(lab, args)
+        conditions = {**about(lab, args.repeats), "discarded": discarded}
         alarms = lab.alarms()
     result = table.rows(samples)
     text = table.markdown(result, cases.SOFT_ROCE.name)
