@@ -377,13 +377,16 @@ def test_a_thousand_hostile_calls_leave_the_daemon_small_and_its_journal_readabl
                 async def attack() -> None:
                     for number in range(1000):
                         await c.bus.send(_hostile(number))
-                    assert await c.get(ROOT, "Manager", "State") == "idle"
+                        if number % 50 == 49:  # the broker itself bounds what waits
+                            assert await c.get(ROOT, "Manager", "State") == "idle"
 
                 await attack()
                 before = _memory(process.pid, "VmRSS")
                 await attack()
-                assert _memory(process.pid, "VmRSS") - before <= GROWTH_MAX
-                assert _memory(process.pid, "VmHWM") <= PEAK_MAX
+                grown = _memory(process.pid, "VmRSS") - before
+                assert grown <= GROWTH_MAX, f"{grown} KiB"
+                peak = _memory(process.pid, "VmHWM")
+                assert peak <= PEAK_MAX, f"{peak} KiB"
             await _is_idle(process)
         finally:
             process.terminate()

@@ -43,7 +43,8 @@ async def story():
             while entry not in seen:
                 got.clear()
                 await got.wait()
-    udev = Udev(note("changed"), note("removed"), note("resync"))
+    udev = Udev(note("changed"), note("removed"), note("resync"),
+                note("routers"))
     udev.start()
     driver = SysfsDriver(Path("/sys"))
     link = bed.add_device("usb4rdma", "link0", service, ATTRIBUTES, [])
@@ -57,6 +58,10 @@ async def story():
     bed.uevent(link, "change")
     await until(["changed", "link0"])
     out["instance"] = driver.read("link0").instance
+    bed.set_attribute(xdomain, "device_name", "venus")
+    bed.uevent(xdomain, "change")
+    await until(["routers"])
+    out["routers"] = True
     other = bed.add_device("block", "sdx", None, [], [])
     bed.uevent(link, "remove")
     await until(["removed", "link0"])
@@ -93,5 +98,6 @@ def test_links_are_followed_from_the_first_uevent_to_the_last() -> None:
         "state": "handshake",
         "instance": 7,
         "gone": True,
+        "routers": True,
         "foreign": [],
     }
