@@ -38,6 +38,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "python3-mpi4py",
         "ucx-utils",
     ),
+    # PyTorch with its MPI backend: 1.8 GB.
+    "torch": ("openmpi-bin", "openssh-server", "python3-torch"),
     # rdma-core's own tests, of the version that the hosts have, in /usr/share/rdma-core-tests.
     "rdma-core-tests": (),
 }
