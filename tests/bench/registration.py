@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`make bench-mr`: registering large memory regions, on our device and on Soft-RoCE in one host.
 
-Writes mr-registration.json (what was measured) and mr-registration.md (a table of the medians).
+Writes mr-registration.json (what was measured) and mr-registration.md (a table).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import statistics
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,17 @@ def measure(host: Host, sizes: list[int], pages: str, repeats: int) -> list[Row]
     return [json.loads(line) for line in done.out.splitlines()]
 
 
-def median(rows: list[Row], field: str) -> float:
-    """Of a field that was measured several times."""
-    return statistics.median(float(row[field]) for row in rows)
+def cell(rows: list[Row], field: str, scale: float) -> str:
+    """The least of what was measured several times (what else the machine did only adds), per
+    GiB; or why there is nothing."""
+    refused = [str(row["error"]) for row in rows if "error" in row]
+    if refused:
+        return refused[0]
+    return f"{min(float(row[field]) * scale / row['gib'] for row in rows):.0f}"
 
 
 def table(rows: list[Row]) -> str:
-    """The medians, per GiB, beside each other."""
+    """The least of each, per GiB, beside each other."""
     lines = [
         "| GiB | pages | register, ms/GiB | Soft-RoCE | deregister, ms/GiB | Soft-RoCE "
         "| held, KiB/GiB | Soft-RoCE |",
@@ -67,7 +71,7 @@ def table(rows: list[Row]) -> str:
                         for row in rows
                         if (row["pages"], row["gib"], row["device"]) == (pages, gib, device)
                     ]
-                    cells.append(f"{median(chosen, field) * scale / gib:.0f}")
+                    cells.append(cell(chosen, field, scale))
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -91,16 +95,20 @@ def main(words: list[str]) -> int:
         ]
         kernel, accel = lab.plan.kernel_version, lab.plan.accel
     options.out.mkdir(parents=True, exist_ok=True)
-    raw = {"kernel": kernel, "accel": str(accel), "rows": rows}
+    load = round(os.getloadavg()[0])
+    raw = {"kernel": kernel, "accel": str(accel), "load": load, "rows": rows}
     (options.out / "mr-registration.json").write_text(
         json.dumps(raw, indent=1) + "\n", encoding="utf-8"
     )
     text = (
         "# Registration of large memory regions\n\n"
         f"`make bench-mr`, {datetime.date.today()}: kernel {kernel} in a virtual machine ({accel}),"
-        f" median of {options.repeats}. The memory is present before it is registered. *Held* is"
+        f" the least of {options.repeats}, on a machine with {os.cpu_count()} cores and a load of"
+        f" {load}. The memory is present before it is registered. *Held* is"
         " what the kernel has less of while the region exists: the array of its pages, and the DMA"
-        " addresses for each host router that a cable to the peer is plugged into.\n\n"
+        " addresses for each host router that a cable to the peer is plugged into. *ENOMEM*:"
+        " refused; Soft-RoCE keeps its list of pages in one piece of contiguous memory, of which"
+        " the kernel gives 4 MiB at most.\n\n"
         f"{table(rows)}\n"
     )
     (options.out / "mr-registration.md").write_text(text, encoding="utf-8")

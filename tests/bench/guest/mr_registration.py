@@ -6,13 +6,15 @@
 
 The memory is anonymous, present before anything is measured, and the same for all devices. One
 JSON object a line: {"device", "gib", "pages", "register", "deregister", "held"}; seconds, and KiB
-that the kernel had less of while the region was registered.
+that the kernel had less of while the region was registered. A device that refuses a size has
+{"device", "gib", "pages", "error"} instead.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import errno
 import json
 import sys
 import time
@@ -62,7 +64,13 @@ def main() -> int:
             pd = lib.pd()
             for _ in range(options.repeats):
                 before, since = available(), time.monotonic()
-                mr = lib.mr(pd, start, int(gib * GIB), ACCESS)
+                try:
+                    mr = lib.mr(pd, start, int(gib * GIB), ACCESS)
+                except OSError as error:
+                    row = {"device": name, "gib": gib, "pages": options.pages}
+                    row["error"] = errno.errorcode.get(error.errno, str(error))
+                    print(json.dumps(row), flush=True)
+                    break
                 made = time.monotonic()
                 held = before - available()
                 again = time.monotonic()
