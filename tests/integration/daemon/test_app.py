@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,5 +129,37 @@ def test_reload_of_a_bad_configuration_keeps_the_old_one(hosts: Hosts) -> None:
                 a.app.reload()
             await hub.flush()
             assert hub.state.settings == before
+
+    asyncio.run(story())
+
+
+def test_an_event_queue_that_stands_still_ends_the_daemon_without_a_sign_of_life(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watchdog proves that events are taken, not only that a timer runs."""
+    monkeypatch.setattr("usb4rdmad.app.WATCHDOG_PATIENCE", 0.05)
+    monkeypatch.setattr("usb4rdmad.notify.Notifier.watchdog_seconds", staticmethod(lambda: 0.02))
+    alive: list[bool] = []
+    enough = asyncio.Event()
+
+    def sign(self: object) -> None:
+        alive.append(True)
+        if len(alive) == 3:
+            enough.set()
+
+    monkeypatch.setattr("usb4rdmad.notify.Notifier.alive", sign)
+
+    async def story() -> None:
+        a = hosts("nova")
+        with pytest.raises(ExceptionGroup) as caught:
+            async with a.daemon() as hub:
+                assert a.app is not None
+                await asyncio.wait_for(enough.wait(), 10)
+                stuck: asyncio.Queue[Any] = asyncio.Queue()
+                monkeypatch.setattr(hub, "_queue", stuck)
+                seen = len(alive)
+                await asyncio.wait_for(a.stopped.wait(), 10)
+                assert len(alive) <= seen + 1
+        assert caught.value.subgroup(TimeoutError)
 
     asyncio.run(story())
