@@ -28,6 +28,8 @@ STEP_PORT = 18999
 COMPARE = "USB4RDMA_COMPARE"
 KERNEL = "USB4RDMA_KERNEL"
 TRIES = 3
+# The reason why a program cannot have memory that is paged on demand; "" where it can.
+NO_ODP = "no on-demand paging before kernel 6.16" if os.environ.get(KERNEL) == "6.12" else ""
 IPV6 = "fd75:7362:3472::{index}"
 
 

@@ -24,10 +24,6 @@ BW = "-s 65536 -n 20"
 LAT = "-s 64 -n 20"
 NO_XRC = "no XRC: librxe, the user-space driver that we share with Soft-RoCE, has none"
 NO_DC = "DC queue pairs are a vendor's own"
-NO_ODP = (
-    "no on-demand paging: frames are placed into memory in softirq context, where the kernel "
-    "cannot fault pages in"
-)
 NO_NULL_MR = "no null memory regions"
 NO_UC_CM = "perftest itself refuses UC with rdma_cm"
 NO_UC_CM_ERROR = "UC is not supported in librdmacm"
@@ -86,7 +82,7 @@ WRITE_BW = [
     pair("ib_write_bw", "--use_hugepages", before="echo 32 >/proc/sys/vm/nr_hugepages; "),
     pair("ib_write_bw", "-c XRC", fails=NO_XRC, error="Error opening XRC domain"),
     pair("ib_write_bw", "-c DC", fails=NO_DC, error="Unable to create QP"),
-    pair("ib_write_bw", "--odp", fails=NO_ODP, error="does not support On-Demand Paging"),
+    pair("ib_write_bw", "--odp", fails=pairs.NO_ODP, error="does not support On-Demand Paging"),
     pair("ib_write_bw", "--use-null-mr", fails=NO_NULL_MR, error="Couldn't create null MR"),
 ]
 WRITE_LAT = with_options(

@@ -28,10 +28,6 @@ NO_GRH = (
     "qperf sets no global route header without rdma_cm, and uses rdma_cm for RC alone; "
     "RoCE has no addresses without that header"
 )
-NO_ODP = (
-    "no on-demand paging: frames are placed into memory in softirq context, where the kernel "
-    "cannot fault pages in"
-)
 NO_RAW = "no raw packet queue pairs: librxe has none"
 
 
@@ -90,7 +86,7 @@ PINGPONG = [
     pingpong("rc", "-c -s 1048576 -n 10"),
     pingpong("rc", "-N -n 10"),
     pingpong("srq", "-c -q 16 -n 160"),
-    pingpong("rc", "-o -n 10", fails=NO_ODP, error="isn't ODP capable"),
+    pingpong("rc", "-o -n 10", fails=pairs.NO_ODP, error="isn't ODP capable"),
     pingpong("rc", "-t -n 10", fails="no time stamps of completions", error="timestamp capable"),
     pingpong("rc", "-j -n 10", fails="no memory on the device", error="support dm allocation"),
     pingpong("xsrq", "-n 10", fails=NO_XRC, error="Couldn't Open the XRC Domain"),
