@@ -54,10 +54,10 @@ class Compatibility:
             self.path.write_text(text + "\n", encoding="utf-8")
 
 
-def remember_soft_roce(area: str, worked: dict[str, bool], folder: Path = SOFT_ROCE) -> None:
-    """What Soft-RoCE did with rows of an area, by how they were run; adds to what is known."""
+def remember_soft_roce(area: str, verdicts: dict[str, str], folder: Path = SOFT_ROCE) -> None:
+    """What Soft-RoCE did with rows of an area ("works", "fails", ...), by how they were run; adds
+    to what is known."""
     path = folder / f"{area}.json"
     known: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    known |= {how: "works" if yes else "fails" for how, yes in worked.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(known | verdicts, indent=1) + "\n", encoding="utf-8")

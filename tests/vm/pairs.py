@@ -21,6 +21,7 @@ from typing import Any
 import scenario
 from compat import Compatibility, remember_soft_roce
 from lab.api import Host, Lab
+from lab.host import TIMED_OUT
 from lab.progress import say
 from scenario import DEVICE, NETDEV, ScenarioError
 
@@ -234,4 +235,12 @@ def compare(lab: Lab, area: str, pairs: list[Pair]) -> None:
     for ran in results:
         if not ran.worked:
             say(f"Soft-RoCE: {ran.pair.how}\n{ran.output}")
-    remember_soft_roce(area, {ran.pair.how: ran.worked for ran in results})
+    remember_soft_roce(area, {ran.pair.how: verdict(ran) for ran in results})
+
+
+def verdict(ran: Ran) -> str:
+    """How it ended, in a word or two."""
+    if ran.worked:
+        return "works"
+    late = ran.client is not None and ran.client["rc"] == TIMED_OUT
+    return f"no end in {ran.pair.timeout:.0f} s" if late else "fails"

@@ -24,8 +24,8 @@ def results(tmp_path: Path) -> Path:
     other = Compatibility("test_mpi.ring", "7.2.13+deb13-amd64", folder)
     other.works("mpi", "mpirun -np 4", "4 ranks", soft_roce="fails")
     other.write()
-    remember_soft_roce("perftest", {"ib_write_bw -q 4": True}, tmp_path / "soft-roce")
-    remember_soft_roce("perftest", {"ib_write_bw -q 16": False}, tmp_path / "soft-roce")
+    remember_soft_roce("perftest", {"ib_write_bw -q 4": "works"}, tmp_path / "soft-roce")
+    remember_soft_roce("perftest", {"ib_write_bw -q 16": "fails"}, tmp_path / "soft-roce")
     return tmp_path
 
 
