@@ -244,12 +244,16 @@ static void rail_hw_send(struct u4_burst *burst, enum u4_kind kind, unsigned int
 		rail->unconfirmed = true;
 		/*
 		 * A lone message is confirmed at once. In a stream the next header
-		 * does it, or the poll once the ring has run dry.
+		 * does it, or the poll once the ring has run dry: for that it needs
+		 * the interrupt, which it unmasks if it is masked.
 		 */
-		if (idle && !more && tx_link_frame(rail, 0, false))
+		if (idle && !more && tx_link_frame(rail, 0, false)) {
 			rail->tx_stats.confirms++;
-		else if (!more)
-			napi_schedule(&rail->napi);
+		} else if (!more) {
+			smp_mb();	/* after what was posted; start_poll has its own */
+			if (READ_ONCE(rail->tx_masked))
+				napi_schedule(&rail->napi);
+		}
 	}
 	rail->activity++;
 	u4_rail_watch_arm(rail);
