@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from usb4rdmad.model import ENDPOINT_MAX
@@ -51,6 +51,7 @@ def test_another_version_and_bytes_that_must_be_zero_are_refused(at: int) -> Non
         Endpoint.parse(bytes(data))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=96))
 def test_any_bytes_are_an_endpoint_or_refused(data: bytes) -> None:
     try:
