@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import mpirun
+import pairs
 import pytest
 import scenario
 from compat import Compatibility, remember_soft_roce
@@ -22,15 +23,13 @@ from mpirun import ipv4, link_local, moved, mpi, over_ucx, ucx
 pytestmark = pytest.mark.timeout(900)
 
 AREA = "MPI"
-COMPARE = "USB4RDMA_SOFT_ROCE"
 # Bytes; each of these programs moves more.
 ENOUGH = 200_000
 
 
 @pytest.fixture(scope="module")
 def lab_options() -> dict[str, Any]:
-    append = mpirun.KERNEL_ARGUMENTS
-    return {"install": "driver", "net": True, "extra": ("mpi",), "append": append}
+    return pairs.lab_options() | {"extra": ("mpi",), "append": mpirun.KERNEL_ARGUMENTS}
 
 
 @pytest.fixture
@@ -79,7 +78,7 @@ def test_open_mpi_over_ucx_computes_what_it_should(
     if "--rma" in words:
         note = "UCX 1.18 needs UCX_FENCE_MODE=weak: its flush(remote) is for one vendor's devices"
         compat.works(AREA, "Open MPI's one-sided operations over UCX (osc ucx)", note)
-    if os.environ.get(COMPARE):
+    if os.environ.get(pairs.COMPARE):
         on_soft_roce(lab, a, transport, gid, how)
 
 

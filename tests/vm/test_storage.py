@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel's storage over RDMA between two hosts: a serves, b uses, and what b wrote is on a.
 
-NVMe over Fabrics, iSER, NFS 3 and 4.2, 9P. With USB4RDMA_SOFT_ROCE set the same runs on Soft-RoCE
+NVMe over Fabrics, iSER, NFS 3 and 4.2, 9P. With USB4RDMA_COMPARE set the same runs on Soft-RoCE
 over the Ethernet of the same hosts as well, for the compatibility table.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import pairs
 import pytest
 import scenario
 from compat import Compatibility, remember_soft_roce
@@ -24,7 +25,6 @@ from scenario import CABLE
 pytestmark = pytest.mark.timeout(600)
 
 AREA = "kernel storage"
-COMPARE = "USB4RDMA_SOFT_ROCE"
 SERVED = "/srv/lab"
 NINE_PORT = 5640
 DIOD_PORT = 5641
@@ -57,7 +57,7 @@ LISTING = (
 
 @pytest.fixture(scope="module")
 def lab_options() -> dict[str, Any]:
-    return {"install": "driver", "net": True, "extra": ("storage",)}
+    return pairs.lab_options() | {"extra": ("storage",)}
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def on_both(
     assert scenario.data_frames(lab) > before + 100, "it did not go over the cable"
     for how in hows:
         compat.works(AREA, how)
-    if not os.environ.get(COMPARE):
+    if not os.environ.get(pairs.COMPARE):
         return
     for host in (a, b):
         host.run("modprobe rdma_rxe && rdma link add rxe0 type rxe netdev eth0", check=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import mpirun
+import pairs
 import pytest
 import scenario
 from compat import Compatibility
@@ -20,13 +21,8 @@ pytestmark = [pytest.mark.timeout(2400), pytest.mark.frameworks]
 
 @pytest.fixture(scope="module")
 def lab_options() -> dict[str, Any]:
-    return {
-        "install": "driver",
-        "net": True,
-        "extra": ("torch",),
-        "mem": 2560,
-        "append": mpirun.KERNEL_ARGUMENTS,
-    }
+    more = {"extra": ("torch",), "mem": 2560, "append": mpirun.KERNEL_ARGUMENTS}
+    return pairs.lab_options() | more
 
 
 def test_a_training_on_two_hosts_has_the_losses_of_one_process(
