@@ -87,11 +87,11 @@ docs-data: ## make docs/compatibility.md from what the last test runs recorded
 
 .PHONY: test-programs
 test-programs: venv ## run the tables of programs on one kernel (KERNEL=6.12, 7.2 or 7.3)
-	@USB4RDMA_KERNEL=$(KERNEL) $(PYTEST) -v tests/vm/test_perftest.py tests/vm/test_rdma_programs.py tests/vm/test_rdma_core.py $(PYTEST_ARGS)
+	@USB4RDMA_KERNEL=$(KERNEL) $(PYTEST) -v tests/vm/test_perftest.py tests/vm/test_rdma_programs.py tests/vm/test_rdma_core.py tests/vm/test_storage.py tests/vm/test_mpi.py $(PYTEST_ARGS)
 
 .PHONY: compare
 compare: venv ## run the tables of programs on Soft-RoCE as well (for docs-data)
-	@USB4RDMA_COMPARE=1 $(PYTEST) -v tests/vm/test_perftest.py tests/vm/test_rdma_programs.py $(PYTEST_ARGS)
+	@USB4RDMA_COMPARE=1 $(PYTEST) -v tests/vm/test_perftest.py tests/vm/test_rdma_programs.py tests/vm/test_storage.py tests/vm/test_mpi.py $(PYTEST_ARGS)
 
 .PHONY: packages
 packages: ## build the Debian packages into dist/
