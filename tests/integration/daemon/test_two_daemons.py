@@ -280,7 +280,9 @@ def test_tampered_handshake_opens_nothing(hosts: Hosts) -> None:
     run(story)
 
 
-def test_lost_messages_cost_time_only(hosts: Hosts) -> None:
+def test_lost_messages_cost_time_only(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("usb4rdmad.agreement.RESEND", 0.1)
+
     async def story() -> None:
         a, b = hosts("nova"), hosts("mars")
         dice = Random(4)
@@ -395,7 +397,10 @@ def test_two_cables_to_one_peer_share_its_device_and_addresses(hosts: Hosts) -> 
     run(story)
 
 
-def test_a_busy_device_is_opened_later(hosts: Hosts) -> None:
+def test_a_busy_device_is_opened_later(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("usb4rdmad.effects.ATTACH_RETRY", 0.1)
+    monkeypatch.setattr("usb4rdmad.pairing.session.STALLED_AFTER", 0.3)
+
     async def story() -> None:
         a, b = hosts("nova"), hosts("mars")
         a.driver.refuse_open = errno.EBUSY
