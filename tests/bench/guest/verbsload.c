@@ -542,8 +542,8 @@ static void connect_qp(int sock)
 							    .sgid_index = gid_index } } },
 	       IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
 	       IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER);
-	/* 17 s: an emulated host on a busy machine pauses for longer than a real one may. */
-	modify(&(struct ibv_qp_attr){ .qp_state = IBV_QPS_RTS, .timeout = 22, .retry_cnt = 7,
+	/* 1 s. Soft-RoCE loses parts of long READs by itself and waits that long for each. */
+	modify(&(struct ibv_qp_attr){ .qp_state = IBV_QPS_RTS, .timeout = 18, .retry_cnt = 7,
 				      .rnr_retry = 7, .max_rd_atomic = 16 },
 	       IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
 	       IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC);
