@@ -15,7 +15,7 @@ from ..bus import ROOT
 from ..bus.interfaces import AGENT
 from ..bus.wire import Call, error, plain, reply
 from . import render
-from .client import MANAGER, Client, reached
+from .client import MANAGER, PAIRING, Client, reached
 from .exits import Exit, Leave
 from .output import show, style
 from .table import TIMEOUT
@@ -99,7 +99,15 @@ class _TerminalAgent:
         if link is not None and link["State"] != "pairing":
             self._say(f"found {link['RemoteName'] or 'a host'} at {link['Name']}")
             await self._client.call(ROOT, MANAGER, "Pair", "oa{sv}", path, {})
-        await self._client.wait_for(self._progress(path), self._patience)
+        try:
+            await self._client.wait_for(self._progress(path), self._patience)
+        except asyncio.CancelledError:
+            # Ctrl-C: do not leave the other host waiting, even before the code is there.
+            with contextlib.suppress(Leave):
+                for pairing in (await self._client.describe())["pairings"]:
+                    if pairing["Link"] == path:
+                        await self._client.call(pairing["Path"], PAIRING, "Reject")
+            raise
         await self._client.wait_for(reached("active", name), self._patience)
         self._say(f"{name} is active")
 

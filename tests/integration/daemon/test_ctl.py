@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -330,8 +331,10 @@ def test_agents_in_two_terminals_pair_two_hosts(hosts: Hosts) -> None:
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("how", ["no", "leave"])
-def test_an_agent_that_says_no_or_leaves_ends_the_pairing(hosts: Hosts, how: str) -> None:
+@pytest.mark.parametrize(("how", "code"), [("no", 7), ("leave", -9), ("interrupt", 130)])
+def test_an_agent_that_says_no_or_leaves_ends_the_pairing(
+    hosts: Hosts, how: str, code: int
+) -> None:
     async def story() -> None:
         a, b = hosts("nova", policy="confirm"), hosts("mars", policy="confirm")
         async with a.daemon() as ha, b.daemon():
@@ -343,12 +346,14 @@ def test_an_agent_that_says_no_or_leaves_ends_the_pairing(hosts: Hosts, how: str
             assert here.stdin is not None
             if how == "no":
                 here.stdin.write(b"n\n")
+            elif how == "interrupt":
+                here.send_signal(signal.SIGINT)
             else:
                 here.kill()
             await a.until(LinkState.WAITING_APPROVAL, reason="pairing-rejected")
             await b.until(LinkState.WAITING_APPROVAL, reason="pairing-rejected")
             async with asyncio.timeout(10):
-                assert await here.wait() == (7 if how == "no" else -9)
+                assert await here.wait() == code
             assert not ha.state.peers
 
     asyncio.run(story())
