@@ -142,7 +142,8 @@ static bool u4_mr_map_part(struct u4_mr *mr, struct u4_mr_map *map)
 	u32 first = map->num_parts * U4_MR_MAP_PAGES;
 	u32 n = min(mr->npages - first, U4_MR_MAP_PAGES);
 	struct sg_table *sgt = &map->parts[map->num_parts];
-	struct sg_dma_page_iter iter;
+	struct scatterlist *sg;
+	unsigned int s;
 	u32 i = 0;
 
 	if (sg_alloc_table_from_pages(sgt, mr->pages + first, n, 0,
@@ -153,15 +154,16 @@ static bool u4_mr_map_part(struct u4_mr *mr, struct u4_mr_map *map)
 		return false;
 	}
 	map->num_parts++;
-	for_each_sgtable_dma_page(sgt, &iter, 0) {
-		dma_addr_t addr = sg_page_iter_dma_address(&iter);
+	for_each_sgtable_dma_sg(sgt, sg, s) {
+		dma_addr_t addr = sg_dma_address(sg);
+		dma_addr_t end = addr + sg_dma_len(sg);
 
-		/* A bounce buffer would send what the page held when it was mapped. */
-		if (dma_need_sync(map->dev, addr))
-			return false;
-		map->addr[first + i] = addr;
-		if (++i == n)
-			break;
+		for (; addr < end && i < n; addr += PAGE_SIZE) {
+			/* A bounce buffer would send what the page held when it was mapped. */
+			if (dma_need_sync(map->dev, addr))
+				return false;
+			map->addr[first + i++] = addr;
+		}
 	}
 	return i == n;
 }

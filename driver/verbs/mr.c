@@ -67,19 +67,22 @@ static struct ib_mr *u4_reg_umem(struct ib_pd *pd, struct ib_umem *umem, u64 vir
 {
 	u32 offset = ib_umem_offset(umem);
 	u64 npages = DIV_ROUND_UP_ULL(offset + umem->length, PAGE_SIZE);
-	struct sg_page_iter iter;
+	struct scatterlist *sg;
 	struct u4_ibmr *mr;
-	u32 n = 0;
+	unsigned int s;
+	u64 n = 0;
 
 	mr = u4_ibmr_alloc(pd, U4_MR_USER, npages);
 	if (IS_ERR(mr))
 		return ERR_CAST(mr);
-	for_each_sgtable_page(&umem->sgt_append.sgt, &iter, 0) {
-		if (WARN_ON_ONCE(n >= npages))
-			break;
-		mr->xp->pages[n++] = sg_page_iter_page(&iter);
+	for_each_sgtable_sg(&umem->sgt_append.sgt, sg, s) {
+		unsigned long pfn = page_to_pfn(sg_page(sg));
+		unsigned long end = pfn + PFN_UP(sg->offset + sg->length);
+
+		while (pfn < end && n < npages)
+			mr->xp->pages[n++] = pfn_to_page(pfn++);
 	}
-	if (n < npages) {
+	if (WARN_ON_ONCE(n < npages)) {
 		u4_mr_destroy(mr->xp);
 		kfree(mr);
 		return ERR_PTR(-EFAULT);
