@@ -49,6 +49,8 @@ async def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
+        # As on a terminal, also when whoever started us ignores it (`make test &` does).
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
