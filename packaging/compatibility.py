@@ -121,6 +121,11 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
     ]
 
 
+def works(verdict: str) -> bool:
+    """Whether Soft-RoCE did it: "works", or some of a module's tests, as in "7 of 9, 2 skipped"."""
+    return verdict == "works" or bool(re.match(r"[1-9]\d* of ", verdict))
+
+
 def render(lines: list[Line], version: str, date: str) -> str:
     """The whole page."""
     kernels = {kernel for line in lines for kernel in line.kernels}
@@ -130,7 +135,7 @@ def render(lines: list[Line], version: str, date: str) -> str:
     for area in areas:
         own = [line for line in lines if line.area == area]
         compared = [line for line in own if line.soft_roce]
-        as_well = sum(line.soft_roce == "works" for line in compared)
+        as_well = sum(works(line.soft_roce) for line in compared)
         counts = (len(own), sum(line.works for line in own), sum(not line.works for line in own))
         summary.append(
             (area, *map(str, counts), f"{as_well} of {len(compared)}" if compared else "")
