@@ -95,6 +95,9 @@ async def _end(process: Process) -> None:
     while await process.stdout.read(LINE_MAX):
         pass
     await process.wait()
+    # Until its pipe is closed too: the event loop may be gone when garbage is collected.
+    with contextlib.suppress(OSError):
+        await process.stdin.wait_closed()
 
 
 async def _endpoint(process: Process) -> bytes | str:

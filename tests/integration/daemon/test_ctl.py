@@ -54,6 +54,12 @@ async def start(
     )
 
 
+async def ended(process: asyncio.subprocess.Process) -> int | None:
+    """The exit code, once the pipes are closed too: nothing is left for after the event loop."""
+    await process.communicate()
+    return process.returncode
+
+
 async def ctl(host: FakeHost | None, *arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output, standard error; in this process, which is quicker."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
@@ -205,7 +211,7 @@ def test_monitor_prints_the_status_and_then_events(hosts: Hosts, json_wanted: bo
                 while "active" not in seen:
                     seen += (await process.stdout.readline()).decode()
             process.terminate()
-            await process.wait()
+            await ended(process)
             if json_wanted:
                 events = [json.loads(line)["event"] for line in seen.splitlines()]
                 assert events[0] == "link-discovered" and events[-1] == "link-active"
@@ -325,10 +331,10 @@ def test_agents_in_two_terminals_pair_two_hosts(hosts: Hosts) -> None:
             out = await _until_line(here, "0-1 is active")
             assert "y or n?" in out
             async with asyncio.timeout(10):
-                assert await here.wait() == 0
+                assert await ended(here) == 0
             assert [p.paired_by for p in ha.state.peers.values()] == [os.getuid()]
             there.terminate()
-            await there.wait()
+            await ended(there)
 
     asyncio.run(story())
 
@@ -355,7 +361,7 @@ def test_an_agent_that_says_no_or_leaves_ends_the_pairing(
             await a.until(LinkState.WAITING_APPROVAL, reason="pairing-rejected")
             await b.until(LinkState.WAITING_APPROVAL, reason="pairing-rejected")
             async with asyncio.timeout(10):
-                assert await here.wait() == code
+                assert await ended(here) == code
             assert not ha.state.peers
 
     asyncio.run(story())
