@@ -3,8 +3,14 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import os
 import re
+import shutil
 import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
@@ -27,21 +33,40 @@ def kernel_headers() -> set[str]:
 
 
 def build(program: Path, binary: Path, *flags: str, compiler: str = "gcc") -> Path:
-    """Compile `program` with the transport into `binary`; CalledProcessError if it does not."""
-    headers = binary.parent / f"{binary.name}.include"
-    (headers / "linux").mkdir(parents=True, exist_ok=True)
-    for name in kernel_headers():
-        (headers / "linux" / f"{name}.h").write_text('#include "kernel_shim.h"\n')
-    sources = sorted((TOP / "driver/transport").glob("*.c"))
-    subprocess.run(
-        [
-            *(compiler, "-std=gnu11", "-g", "-Wall", "-Wno-unused-function", "-D__KERNEL__"),
-            *("-DU4_HAVE_HRTIMER_SETUP", "-DU4_HAVE_RING_THROTTLING"),
-            *(f"-I{headers}", f"-I{SHIM}", f"-I{TOP}/driver/include/uapi"),
-            *flags,
-            *("-o", str(binary), str(program)),
-            *(str(source) for source in sources if source.stem not in LEFT_OUT),
-        ],
-        check=True,
-    )
+    """Compile `program` with the transport into `binary`; CalledProcessError if it does not.
+
+    Flags that begin with -D are for the program alone, so that programs share the transport.
+    """
+    shared = tuple(flag for flag in flags if not flag.startswith("-D"))
+    objects = transport(compiler, shared)
+    words = [*command(compiler, objects), *flags, "-o", str(binary), str(program)]
+    subprocess.run([*words, *(str(path) for path in sorted(objects.glob("*.o")))], check=True)
     return binary
+
+
+def command(compiler: str, folder: Path) -> list[str]:
+    """The compiler's words, with stand-ins of the kernel's headers in `folder`."""
+    return [
+        *(compiler, "-std=gnu11", "-g", "-Wall", "-Wno-unused-function", "-D__KERNEL__"),
+        *("-DU4_HAVE_HRTIMER_SETUP", "-DU4_HAVE_RING_THROTTLING"),
+        *(f"-I{folder}", f"-I{SHIM}", f"-I{TOP}/driver/include/uapi"),
+    ]
+
+
+@functools.cache
+def transport(compiler: str, flags: tuple[str, ...]) -> Path:
+    """A folder with the transport's object files; it goes when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="usb4rdma-transport-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (folder / "linux").mkdir()
+    for name in kernel_headers():
+        (folder / "linux" / f"{name}.h").write_text('#include "kernel_shim.h"\n')
+
+    def compile_one(source: Path) -> None:
+        words = [*command(compiler, folder), *flags, "-c", str(source)]
+        subprocess.run([*words, "-o", str(folder / f"{source.stem}.o")], check=True)
+
+    sources = sorted((TOP / "driver/transport").glob("*.c"))
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        list(pool.map(compile_one, [one for one in sources if one.stem not in LEFT_OUT]))
+    return folder
