@@ -64,6 +64,14 @@ test-vm: venv ## the tests in virtual machines
 test-frameworks: venv ## PyTorch on two virtual hosts (a large image and long imports, so not in `make test`)
 	@$(PYTEST) -v --durations=15 -m frameworks tests/vm $(PYTEST_ARGS)
 
+.PHONY: kernel-debug
+kernel-debug: ## build the sanitizer kernel (KASAN, UBSAN, lockdep, ...) into the cache (half an hour)
+	@$(SYSTEM_PYTHON) tests/lab/lab build --kernel debug
+
+.PHONY: test-debug
+test-debug: venv ## the tests in virtual machines, on the sanitizer kernel
+	@USB4RDMA_KERNEL=debug $(PYTEST) -v --durations=15 tests/vm $(PYTEST_ARGS)
+
 .PHONY: bench-counts
 bench-counts: ## count what an operation costs, beside Soft-RoCE, into docs/bench/ (BENCH_ARGS='--case write:65536 --profile')
 	@cd tests && $(SYSTEM_PYTHON) -m bench $(BENCH_ARGS)

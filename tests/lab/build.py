@@ -93,16 +93,20 @@ def _build_driver(kernel: kernels.Kernel, target: Path) -> None:
     workshop = target.parent / f"{target.name}.tree"
     chroot.remove_tree(workshop)
     workshop.mkdir()
+    binds = [
+        chroot.Bind(REPOSITORY, "/src"),
+        chroot.Bind(kernel.modules_tree, "/modules"),
+        chroot.Bind(workshop, "/out", writable=True),
+    ]
+    if kernel.headers:
+        binds.append(chroot.Bind(kernel.headers, "/headers"))
+    kdir = "/headers" if kernel.headers else headers_of(kernel.label)
     with step(f"building the driver for {kernel.version}"):
         chroot.run(
             roots.ensure(roots.BUILD),
             ["/bin/sh", "-c", _BUILD_MODULE],
-            binds=[
-                chroot.Bind(REPOSITORY, "/src"),
-                chroot.Bind(kernel.modules_tree, "/modules"),
-                chroot.Bind(workshop, "/out", writable=True),
-            ],
-            env={"KDIR": headers_of(kernel.label), "VERSION": kernel.version},
+            binds=binds,
+            env={"KDIR": kdir, "VERSION": kernel.version},
         )
         tools.make_erofs(workshop / "tree", target)
     chroot.remove_tree(workshop)

@@ -92,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     down.add_argument("--all", action="store_true", help="all labs of this user")
     verb("list", "print the names of the running labs", named=False)
     built = verb("build", "fill the cache, start nothing", named=False)
-    built.add_argument("--kernel", choices=roots.KERNELS, action="append", default=[])
+    built.add_argument("--kernel", choices=kernels.LABELS, action="append", default=[])
     build_root = verb("build-root", "make the build root, print its path", named=False)
     build_root.add_argument("--path", action="store_true", help="(it always prints the path)")
     inside = verb("exec-build", "run a command in the build root", named=False)

@@ -30,6 +30,20 @@ depmod $VERSION
 test -e /usr/lib/modules/$VERSION/build/Makefile
 """
 
+# The sanitizer kernel comes as trees, not as packages.
+_ADD_DKMS_TO_DEBUG = r"""
+set -e
+apt-get update
+apt-get install -y dkms gcc make
+apt-get clean
+rm -rf /var/lib/apt/lists/*
+cp -a /modules/usr/lib/modules/$VERSION /usr/lib/modules/
+cp -a /headers /usr/src/linux-headers-$VERSION
+ln -s /usr/src/linux-headers-$VERSION /usr/lib/modules/$VERSION/build
+depmod $VERSION
+test -e /usr/lib/modules/$VERSION/build/Makefile
+"""
+
 # Services would start by themselves at boot; a test that wants one starts it.
 _ADD_PACKAGES = r"""
 set -e
@@ -99,10 +113,13 @@ def foreign_layer(spec: roots.RootSpec) -> Path:
 
 def dkms_root(kernel: Kernel, base: Path, suffix: str) -> Path:
     """A guest root with this kernel's modules, its headers and DKMS."""
-    binds = [chroot.Bind(kernel.packages, "/debs"), chroot.Bind(kernel.modules_tree, "/modules")]
-    key = [_REVISION, base.name, kernel.folder.name, _ADD_DKMS]
+    headers, script = chroot.Bind(kernel.packages, "/debs"), _ADD_DKMS
+    if kernel.headers:
+        headers, script = chroot.Bind(kernel.headers, "/headers"), _ADD_DKMS_TO_DEBUG
+    binds = [headers, chroot.Bind(kernel.modules_tree, "/modules")]
+    key = [_REVISION, base.name, kernel.folder.name, script]
     return _derived_root(
-        f"dkms-{kernel.label}{suffix}", key, base, _ADD_DKMS, binds, {"VERSION": kernel.version}
+        f"dkms-{kernel.label}{suffix}", key, base, script, binds, {"VERSION": kernel.version}
     )
 
 

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import bzimage, cache, chroot, cpio, roots, tools
+from . import bzimage, cache, chroot, cpio, debug_kernel, roots, tools
 from .errors import BuildError, UsageError
 from .paths import GUEST_FILES
 from .progress import step
 
-LABELS = (*roots.KERNELS, "debug")
+DEBUG = "debug"
+LABELS = (*roots.KERNELS, DEBUG)
 DEFAULT = "7.2"
 _REVISION = 4
 
@@ -90,14 +92,16 @@ class Kernel:
         """The .deb files of this kernel and of its headers."""
         return roots.path_of(roots.BUILD) / "srv/kernels" / self.label
 
+    @property
+    def headers(self) -> Path | None:
+        """What modules are built against, if it is not in the build root: the debug kernel's."""
+        return debug_kernel.folder() / "headers" if self.label == DEBUG else None
+
 
 def ensure(label: str = DEFAULT) -> Kernel:
     """The kernel called `label`, made ready if it was not."""
-    if label == "debug":
-        raise UsageError(
-            "there is no recipe for the debug kernel yet",
-            f"use one of Debian's: {', '.join(roots.KERNELS)}",
-        )
+    if label == DEBUG:
+        return _ensure_debug()
     if label not in roots.KERNELS:
         raise UsageError(f"there is no kernel {label!r}", f"use one of {', '.join(LABELS)}")
     packages = roots.ensure(roots.BUILD) / "srv/kernels" / label
@@ -115,6 +119,21 @@ def ensure(label: str = DEFAULT) -> Kernel:
     return Kernel(label, version, folder)
 
 
+def _ensure_debug() -> Kernel:
+    built = debug_kernel.folder()
+    version = (built / "version").read_text(encoding="ascii").strip()
+    initrd_files = cache.digest_of_files(list(GUEST_FILES.glob("initrd-*")), GUEST_FILES)
+
+    def make(target: Path) -> None:
+        target.mkdir()
+        shutil.copy2(built / "vmlinux", target / "vmlinux")
+        shutil.copytree(built / "modules", target / "modules", symlinks=True)
+        _finish(version, roots.ensure(roots.TOOLS), target)
+
+    key = [built.name, _REVISION, initrd_files, str(roots.path_of(roots.TOOLS))]
+    return Kernel(DEBUG, version, cache.ensure("kernels", DEBUG, key, make))
+
+
 def _build(label: str, version: str, packages: Path, target: Path) -> None:
     tools_root = roots.ensure(roots.TOOLS)
     with step(f"preparing kernel {version}"):
@@ -126,9 +145,14 @@ def _build(label: str, version: str, packages: Path, target: Path) -> None:
             env={"VERSION": version, "LEFT_OUT": " ".join(_LEFT_OUT)},
         )
         _unpack_vmlinux(target)
-        tools.make_erofs(target / "modules", target / "modules.erofs")
-        (target / "initrd.cpio").write_bytes(_initrd(target / "modules", version, tools_root))
-        (target / "version").write_text(version + "\n", encoding="ascii")
+        _finish(version, tools_root, target)
+
+
+def _finish(version: str, tools_root: Path, target: Path) -> None:
+    """The images of a kernel whose vmlinux and modules/ are in `target`."""
+    tools.make_erofs(target / "modules", target / "modules.erofs")
+    (target / "initrd.cpio").write_bytes(_initrd(target / "modules", version, tools_root))
+    (target / "version").write_text(version + "\n", encoding="ascii")
 
 
 def _unpack_vmlinux(target: Path) -> None:

@@ -18,6 +18,8 @@ INSTALLS = ("driver", "all", "none")
 MEMORY_FAST = 768
 MEMORY_SYSTEMD = 1024
 MEMORY_LEAST = 384
+# What shadow memory, lock classes and tracked objects of the debug kernel take.
+MEMORY_DEBUG = 1024
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Options:
         if self.kernel not in kernels.LABELS:
             raise UsageError(f"--kernel {self.kernel}: use one of {', '.join(kernels.LABELS)}")
         mem = self.mem or (MEMORY_SYSTEMD if init == "systemd" else MEMORY_FAST)
+        if not self.mem and self.kernel == kernels.DEBUG:
+            mem += MEMORY_DEBUG
         if mem < MEMORY_LEAST:
             raise UsageError(f"--mem {mem}: a host needs at least {MEMORY_LEAST} MiB")
         if not 1 <= self.cpus <= 64:

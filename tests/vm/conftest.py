@@ -15,9 +15,11 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import pairs
 import pytest
 import scenario
 from compat import Compatibility
+from lab import kernels
 from lab.api import Lab
 from lab.errors import LabError
 from lab.progress import say
@@ -40,7 +42,9 @@ class Keeper:
         self.options: dict[str, Any] = {}
 
     def want(self, options: dict[str, Any]) -> Lab:
-        """The lab with these options, in working order."""
+        """The lab with these options, in working order; USB4RDMA_KERNEL says which kernel the
+        hosts run where the test does not."""
+        options = {"kernel": os.environ.get(pairs.KERNEL) or kernels.DEFAULT} | options
         if self.lab is not None and (self.options != options or not self.healthy()):
             self.end()
         if self.lab is None:

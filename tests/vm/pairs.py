@@ -36,9 +36,7 @@ IPV6 = "fd75:7362:3472::{index}"
 
 def lab_options() -> dict[str, Any]:
     """The lab that tables of programs want."""
-    options: dict[str, Any] = {"install": "driver", "net": True, "extra": ("clients",)}
-    kernel = os.environ.get(KERNEL)
-    return options | {"kernel": kernel} if kernel else options
+    return {"install": "driver", "net": True, "extra": ("clients",)}
 
 
 @dataclass(frozen=True)

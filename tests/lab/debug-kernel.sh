@@ -1,0 +1,46 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Build the sanitizer kernel: runs in the build root, sources below /source, results go to /out
+# (vmlinux, modules/, headers/, version). Debian's own configuration is the start; what the
+# lab's hosts cannot use is left out, so that it takes minutes, not hours.
+set -eu
+: "${KDIR:?headers of the Debian kernel whose configuration is the start}"
+jobs=$(nproc)
+mkdir -p /out/tree
+cd /out/tree
+[ -e .unpacked ] || { tar -xf /source/usr/src/linux-source-*.tar.xz --strip-components=1 && touch .unpacked; }
+
+cp "$KDIR/.config" .config
+# localmodconfig keeps what a running host has loaded; this is the list of an imagined one.
+printf '%s 16384 0\n' Module $MODULES >lsmod
+make LSMOD=lsmod localmodconfig </dev/null >config.log 2>&1 || { yes '' | make LSMOD=lsmod localmodconfig >config.log 2>&1; }
+
+on() { for option; do ./scripts/config --enable "$option"; done; }
+off() { for option; do ./scripts/config --disable "$option"; done; }
+on KASAN KASAN_GENERIC KASAN_INLINE KASAN_VMALLOC UBSAN UBSAN_BOUNDS UBSAN_SHIFT UBSAN_BOOL UBSAN_ENUM
+on DEBUG_KERNEL PROVE_LOCKING PROVE_RCU DEBUG_LOCK_ALLOC DEBUG_ATOMIC_SLEEP DEBUG_SPINLOCK DEBUG_MUTEXES
+on DEBUG_KMEMLEAK DEBUG_OBJECTS DEBUG_OBJECTS_FREE DEBUG_OBJECTS_TIMERS DEBUG_OBJECTS_WORK
+on DEBUG_OBJECTS_RCU_HEAD DMA_API_DEBUG DEBUG_SG DEBUG_LIST DEBUG_NOTIFIERS DEBUG_NET
+on SLUB_DEBUG MAGIC_SYSRQ IKCONFIG FAULT_INJECTION FAILSLAB FAULT_INJECTION_DEBUG_FS
+off KFENCE SLUB_DEBUG_ON RANDOMIZE_BASE DEBUG_INFO_BTF DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT DEBUG_INFO_DWARF5 \
+    MODULE_SIG SECURITY_LOCKDOWN_LSM RUST GCC_PLUGINS DRM SOUND MODULE_COMPRESS HIBERNATION_DEF \
+    KASAN_KUNIT_TEST IMA EVM DEBUG_OBJECTS_SELFTEST
+on DEBUG_INFO_NONE
+./scripts/config --set-val DEBUG_KMEMLEAK_MEM_POOL_SIZE 64000 --set-val LOCKDEP_CHAINS_BITS 18 \
+    --set-str SYSTEM_TRUSTED_KEYS '' --set-str SYSTEM_REVOCATION_KEYS '' --set-str MODULE_SIG_KEY '' \
+    --set-str LOCALVERSION -usb4rdma-debug --set-val FRAME_WARN 4096
+make olddefconfig >>config.log 2>&1
+for option in KASAN UBSAN PROVE_LOCKING DEBUG_ATOMIC_SLEEP DEBUG_KMEMLEAK DEBUG_OBJECTS DMA_API_DEBUG; do
+    grep -q "^CONFIG_$option=y" .config || { echo "the configuration lost $option" >&2; exit 1; }
+done
+
+make -j"$jobs" vmlinux modules >build.log 2>&1 || { grep -n -m 20 -E 'error|Error' build.log >&2; tail -n 5 build.log >&2; exit 1; }
+version=$(make -s kernelrelease)
+rm -rf /out/modules /out/headers
+mkdir -p /out/modules/usr /out/headers
+make INSTALL_MOD_PATH=/out/modules/usr DEPMOD=true modules_install >install.log 2>&1
+rm -f "/out/modules/usr/lib/modules/$version/build" "/out/modules/usr/lib/modules/$version/source"
+depmod -b /out/modules/usr "$version"
+./scripts/package/install-extmod-build /out/headers 2>>install.log || true
+strip -o /out/vmlinux vmlinux
+echo "$version" >/out/version
