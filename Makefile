@@ -90,8 +90,11 @@ faults: venv ## the long form of the fault matrix: rare faults too, table in bui
 	@USB4RDMA_LONG=1 $(PYTEST) -v tests/vm/test_faults.py $(PYTEST_ARGS)
 
 .PHONY: docs-data
-docs-data: ## make docs/compatibility.md from what the last test runs recorded
-	@$(SYSTEM_PYTHON) packaging/compatibility.py
+docs-data: venv ## make the tables, figures and references of docs/ (FRESH=1 runs tests and benchmarks first: hours)
+ifdef FRESH
+	@$(MAKE) --no-print-directory bench-counts bench-mr test test-frameworks compare captures
+endif
+	@cd packaging && $(PYTHON) -m pages
 
 .PHONY: test-programs
 test-programs: venv ## run the tables of programs on one kernel (KERNEL=6.12, 7.2 or 7.3)
@@ -100,6 +103,10 @@ test-programs: venv ## run the tables of programs on one kernel (KERNEL=6.12, 7.
 .PHONY: compare
 compare: venv ## run the tables of programs on Soft-RoCE as well (for docs-data)
 	@USB4RDMA_COMPARE=1 $(PYTEST) -v tests/vm/test_perftest.py tests/vm/test_rdma_programs.py tests/vm/test_storage.py tests/vm/test_mpi.py $(PYTEST_ARGS)
+
+.PHONY: captures
+captures: ## take the pictures of usb4rdmactl in two virtual hosts, into docs/captures/
+	@$(SYSTEM_PYTHON) tests/demo/captures.py
 
 .PHONY: packages
 packages: ## build the Debian packages into dist/

@@ -1,40 +1,41 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Make docs/compatibility.md from what the tests in virtual machines recorded (`make docs-data`).
+"""docs/compatibility.md, from what the tests in virtual machines recorded (`make docs-data`).
 
-Reads build/results/compatibility/*.json (a list of rows each, see tests/vm/compat.py) and
-build/results/soft-roce/*.json (what Soft-RoCE did, by area). Writes nothing if there are no rows.
+The tests leave build/results/compatibility/*.json (a list of rows each, see tests/vm/compat.py)
+and build/results/soft-roce/*.json (what Soft-RoCE did, by area). gather() keeps that in
+docs/data/compatibility.json; the page is made from what is kept, so that it can be made anywhere.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 TOP = Path(__file__).resolve().parents[1]
 RESULTS = TOP / "build/results"
-OUTPUT = TOP / "docs/compatibility.md"
+KEPT = TOP / "docs/data/compatibility.json"
+TESTS = TOP / "tests/vm"
 # Areas in the order that a reader wants them; others follow by name.
 ORDER = (
-    "rdma-core tests",
     "rdma-core",
     "rdma_cm",
     "perftest",
     "qperf",
     "libfabric",
-    "mpi",
-    "storage",
+    "UCX",
+    "MPI",
+    "PyTorch, MPI backend over UCX",
+    "kernel storage",
 )
 
 INTRODUCTION = """\
 <!-- SPDX-License-Identifier: GPL-2.0-or-later -->
-<!-- Made by `make docs-data` from test results: edit packaging/compatibility.py instead. -->
+<!-- Made by `make docs-data` from docs/data/compatibility.json, by packaging/compatibility.py. -->
 # What works
 
 Every row is a program that a test ran between two hosts on the virtual cable, as the test left
@@ -73,15 +74,49 @@ def place(line: Line) -> tuple[object, ...]:
     return (area, line.area, natural(line.how), line.how, line.works, line.remark)
 
 
-def collect(results: Path) -> list[Line]:
+def gather(kept: dict[str, Any], results: Path, tests: Path = TESTS) -> dict[str, Any]:
+    """What is kept, with what the last runs recorded in its place. What a test said that is not
+    there any more goes; what Soft-RoCE did stays until it is asked anew."""
+    found: dict[str, Any] = dict(kept.get("tests", {}))
+    for path in (results / "compatibility").glob("*.json"):
+        date = datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        found[path.stem] = {"date": date, "rows": rows}
+    soft_roce: dict[str, dict[str, str]] = {
+        area: dict(known) for area, known in kept.get("soft-roce", {}).items()
+    }
+    for path in (results / "soft-roce").glob("*.json"):
+        soft_roce.setdefault(path.stem, {}).update(json.loads(path.read_text(encoding="utf-8")))
+    there = {name: found[name] for name in sorted(found) if is_there(name, tests)}
+    return {
+        "driver": driver_version(),
+        "tests": there,
+        "soft-roce": {area: soft_roce[area] for area in sorted(soft_roce)},
+    }
+
+
+def is_there(name: str, tests: Path = TESTS) -> bool:
+    """Whether the test is still there whose rows are kept as MODULE.TEST[-PARAMETERS-].KERNEL."""
+    module, _, rest = name.partition(".")
+    path = tests / f"{module}.py"
+    test = re.match(r"\w+", rest)
+    return (
+        path.is_file()
+        and test is not None
+        and f"def {test[0]}(" in path.read_text(encoding="utf-8")
+    )
+
+
+def collect(kept: dict[str, Any]) -> list[Line]:
     """All lines in order. Rows that differ by the kernel alone are one line."""
-    soft_roce: dict[tuple[str, str], str] = {}
-    for path in sorted((results / "soft-roce").glob("*.json")):
-        known: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-        soft_roce |= {(path.stem, how): verdict for how, verdict in known.items()}
+    soft_roce = {
+        (area, how): verdict
+        for area, known in kept["soft-roce"].items()
+        for how, verdict in known.items()
+    }
     lines: dict[tuple[str, str, bool, str], Line] = {}
-    for path in sorted((results / "compatibility").glob("*.json")):
-        for row in json.loads(path.read_text(encoding="utf-8")):
+    for one in kept["tests"].values():
+        for row in one["rows"]:
             area, how, works, note = row["area"], row["how"], row["works"], row.get("note", "")
             line = lines.setdefault((area, how, works, note), Line(area, how, works, note))
             line.kernels.add(short(row["kernel"]))
@@ -126,22 +161,29 @@ def works(verdict: str) -> bool:
     return verdict == "works" or bool(re.match(r"[1-9]\d* of ", verdict))
 
 
+def summary(lines: list[Line]) -> list[str]:
+    """A table with a line for each area."""
+    rows = []
+    for area in dict.fromkeys(line.area for line in lines):
+        own = [line for line in lines if line.area == area]
+        compared = [line for line in own if line.soft_roce]
+        as_well = sum(works(line.soft_roce) for line in compared)
+        counts = (len(own), sum(line.works for line in own), sum(not line.works for line in own))
+        rows.append((area, *map(str, counts), f"{as_well} of {len(compared)}" if compared else ""))
+    return table(("area", "rows", "work", "do not", "work on Soft-RoCE"), rows)
+
+
+def outline(kept: dict[str, Any]) -> str:
+    """The summary alone, for another page."""
+    return "\n".join(summary(collect(kept)))
+
+
 def render(lines: list[Line], version: str, date: str) -> str:
     """The whole page."""
     kernels = {kernel for line in lines for kernel in line.kernels}
     areas = list(dict.fromkeys(line.area for line in lines))
     page = [INTRODUCTION.format(version=version, kernels=listed(kernels), date=date)]
-    summary = []
-    for area in areas:
-        own = [line for line in lines if line.area == area]
-        compared = [line for line in own if line.soft_roce]
-        as_well = sum(works(line.soft_roce) for line in compared)
-        counts = (len(own), sum(line.works for line in own), sum(not line.works for line in own))
-        summary.append(
-            (area, *map(str, counts), f"{as_well} of {len(compared)}" if compared else "")
-        )
-    head = ("area", "rows", "work", "do not", "work on Soft-RoCE")
-    page += [*table(head, summary), "", "## What does not work, and why", ""]
+    page += [*summary(lines), "", "## What does not work, and why", ""]
     failing = [line for line in lines if not line.works]
     page += table(
         ("area", "program and options", "Soft-RoCE", "kernel", "reason"),
@@ -177,27 +219,26 @@ def driver_version(header: Path = TOP / "driver/verbs/verbs.h") -> str:
     return match[1]
 
 
-def last_result(results: Path) -> str:
-    """The day of the newest result, in UTC."""
-    newest = max(path.stat().st_mtime for path in (results / "compatibility").glob("*.json"))
-    return datetime.fromtimestamp(newest, UTC).date().isoformat()
+def dates(kept: dict[str, Any]) -> str:
+    """The days of the results that are kept: the first and the last."""
+    days = sorted({one["date"] for one in kept["tests"].values()})
+    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
 
 
-def main() -> int:
-    """Write the page."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--output", type=Path, default=OUTPUT)
-    options = parser.parse_args()
-    lines = collect(options.results)
-    if not lines:
-        print(f"no results in {options.results}: `make test-vm` makes them", file=sys.stderr)
-        return 1
-    text = render(lines, driver_version(), last_result(options.results))
-    options.output.write_text(text, encoding="utf-8")
-    print(f"{options.output}: {len(lines)} rows, {sum(not line.works for line in lines)} failing")
-    return 0
+def page(kept: dict[str, Any]) -> str:
+    """docs/compatibility.md."""
+    return render(collect(kept), kept["driver"], dates(kept))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def load(path: Path = KEPT) -> dict[str, Any]:
+    """What is kept; empty at first."""
+    found: dict[str, Any] = {"driver": "", "tests": {}, "soft-roce": {}}
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def save(kept: dict[str, Any], path: Path = KEPT) -> None:
+    """Keep it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

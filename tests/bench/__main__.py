@@ -141,19 +141,8 @@ def main(words: list[str]) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         data = json.dumps(table.to_json(samples, conditions), indent=1)
         (args.out / "counts.json").write_text(data + "\n", encoding="utf-8")
-        lines = [f"- {key}: {value}" for key, value in conditions.items()]
-        page = "\n".join(
-            [
-                "<!-- Made by `make bench-counts`; README.md says how to read it. -->",
-                "# Instructions, frames and interrupts",
-                "",
-                *lines,
-                "",
-                text,
-                *[f"Missed: {line}" for line in missed],
-            ]
-        )
-        (args.out / "counts.md").write_text(page.rstrip() + "\n", encoding="utf-8")
+        page = table.page(samples, conditions, cases.OURS.name, cases.SOFT_ROCE.name)
+        (args.out / "counts.md").write_text(page, encoding="utf-8")
     return 1 if missed or alarms else 0
 
 

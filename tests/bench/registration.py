@@ -76,6 +76,22 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def page(raw: dict[str, Any]) -> str:
+    """docs/bench/mr-registration.md, from what was measured."""
+    return (
+        "<!-- Made by `make docs-data` from mr-registration.json. -->\n"
+        "# Registration of large memory regions\n\n"
+        f"`make bench-mr`, {raw['date']}: kernel {raw['kernel']} in a virtual machine"
+        f" ({raw['accel']}), the least of {raw['repeats']}, on a machine with {raw['cores']} cores"
+        f" and a load of {raw['load']}. The memory is present before it is registered. *Held* is"
+        " what the kernel has less of while the region exists: the array of its pages, and the DMA"
+        " addresses for each host router that a cable to the peer is plugged into. *ENOMEM*:"
+        " refused; Soft-RoCE keeps its list of pages in one piece of contiguous memory, of which"
+        " the kernel gives 4 MiB at most.\n\n"
+        f"{table(raw['rows'])}\n"
+    )
+
+
 def main(words: list[str]) -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(prog="bench.registration", description=__doc__)
@@ -95,22 +111,19 @@ def main(words: list[str]) -> int:
         ]
         kernel, accel = lab.plan.kernel_version, lab.plan.accel
     options.out.mkdir(parents=True, exist_ok=True)
-    load = round(os.getloadavg()[0])
-    raw = {"kernel": kernel, "accel": str(accel), "load": load, "rows": rows}
+    raw = {
+        "date": str(datetime.date.today()),
+        "kernel": kernel,
+        "accel": str(accel),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0]),
+        "repeats": options.repeats,
+        "rows": rows,
+    }
     (options.out / "mr-registration.json").write_text(
         json.dumps(raw, indent=1) + "\n", encoding="utf-8"
     )
-    text = (
-        "# Registration of large memory regions\n\n"
-        f"`make bench-mr`, {datetime.date.today()}: kernel {kernel} in a virtual machine ({accel}),"
-        f" the least of {options.repeats}, on a machine with {os.cpu_count()} cores and a load of"
-        f" {load}. The memory is present before it is registered. *Held* is"
-        " what the kernel has less of while the region exists: the array of its pages, and the DMA"
-        " addresses for each host router that a cable to the peer is plugged into. *ENOMEM*:"
-        " refused; Soft-RoCE keeps its list of pages in one piece of contiguous memory, of which"
-        " the kernel gives 4 MiB at most.\n\n"
-        f"{table(rows)}\n"
-    )
+    text = page(raw)
     (options.out / "mr-registration.md").write_text(text, encoding="utf-8")
     print(text)
     return 0

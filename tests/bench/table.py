@@ -243,3 +243,18 @@ def to_json(samples: list[Sample], about: dict[str, Any]) -> dict[str, Any]:
 def from_json(data: dict[str, Any]) -> tuple[list[Sample], dict[str, Any]]:
     """The reverse of to_json()."""
     return [Sample(**one) for one in data["samples"]], data["about"]
+
+
+def page(samples: list[Sample], about: dict[str, Any], ours: str, theirs: str) -> str:
+    """docs/bench/counts.md: conditions, table, and what misses the aims."""
+    result = rows(samples)
+    lines = [
+        "<!-- Made by `make docs-data` from counts.json; README.md says how to read it. -->",
+        "# Instructions, frames and interrupts",
+        "",
+        *[f"- {key}: {value}" for key, value in about.items()],
+        "",
+        markdown(result, theirs),
+        *[f"Missed: {line}" for line in verdict(result, ours, theirs)],
+    ]
+    return "\n".join(lines).rstrip() + "\n"
