@@ -149,7 +149,7 @@ class Lab:
         seed: int | None = None,
         **more: Any,
     ) -> None:
-        """Impair a cable: drop, crc, flip, delay, nointr or notxdone, by rate or nth frame."""
+        """Impair a cable: drop, crc, flip, delay, dupintr, nointr, notxdone; by rate or nth frame."""
         topology.parse_cable(cable)
         fields = {"rate": rate, "nth": nth, "seed": seed, **more}
         given = {key: value for key, value in fields.items() if value is not None}

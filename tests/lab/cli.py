@@ -20,7 +20,7 @@ from .host import TIMED_OUT
 from .plan import INITS, INSTALLS, Options
 from .progress import say
 
-IMPAIRMENTS = ("drop", "crc", "flip", "delay", "nointr", "notxdone")
+IMPAIRMENTS = ("drop", "crc", "flip", "delay", "dupintr", "nointr", "notxdone")
 
 
 def parser() -> argparse.ArgumentParser:

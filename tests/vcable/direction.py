@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .rings import TxRing
 
 IN_FLIGHT_MAX = 4096
+# After this a duplicated interrupt comes again: late enough to be one of its own.
+AGAIN_SECONDS = 200e-6
 
 
 class FarEnd(Protocol):
@@ -40,6 +42,7 @@ class Flight:
     eof: int
     crc_error: bool
     quiet: bool
+    again: bool
     ring: str
 
 
@@ -114,7 +117,7 @@ class Direction:
         self.frames += 1
         self.bytes += len(data)
         self.hops[hop] += 1
-        crc_error = quiet = held = False
+        crc_error = quiet = again = held = False
         delay = -1.0
         reorder = False
         for impairment in self.impairments:
@@ -134,14 +137,16 @@ class Direction:
                 reorder = impairment.reorder
             elif kind is Kind.NOINTR:
                 quiet = True
+            elif kind is Kind.DUPINTR:
+                again = True
             elif kind is Kind.NOTXDONE:
                 held = True
         if delay < 0 and not self._flights:
-            self._deliver(hop, ring, data, sof, eof, crc_error, quiet)
+            self._deliver(hop, ring, data, sof, eof, crc_error, quiet, again)
         else:
-            self._launch(
-                Flight(max(delay, 0.0), hop, bytes(data), sof, eof, crc_error, quiet, ring), reorder
-            )
+            due = max(delay, 0.0)
+            flight = Flight(due, hop, bytes(data), sof, eof, crc_error, quiet, again, ring)
+            self._launch(flight, reorder)
         return not held
 
     def process(self) -> None:
@@ -156,15 +161,7 @@ class Direction:
                 sink.waiters[self] = None
                 return
             self._flights.popleft()
-            self._deliver(
-                flight.hop,
-                flight.ring,
-                flight.data,
-                flight.sof,
-                flight.eof,
-                flight.crc_error,
-                flight.quiet,
-            )
+            self._land(flight)
         self._release_waiters()
         self._arm()
 
@@ -191,9 +188,12 @@ class Direction:
 
     def _late(self, f: Flight) -> None:
         if self.up:
-            self._deliver(f.hop, f.ring, f.data, f.sof, f.eof, f.crc_error, f.quiet)
+            self._land(f)
         else:
             self.stats["lost_in_flight"] += 1
+
+    def _land(self, f: Flight) -> None:
+        self._deliver(f.hop, f.ring, f.data, f.sof, f.eof, f.crc_error, f.quiet, f.again)
 
     def _release_waiters(self) -> None:
         for waiter in self._flights_full:
@@ -215,12 +215,15 @@ class Direction:
         eof: int,
         crc_error: bool,
         quiet: bool,
+        again: bool,
     ) -> None:
         sink = self.sink(hop)
         if sink is None:
             fate = "no-path" if self.up else "link-down"
         else:
             fate = sink.receive(data, sof, eof, crc_error, quiet)
+            if again:
+                self._loop.call_later(AGAIN_SECONDS, sink.interrupt)
         if fate != "ok":
             self.stats[fate] += 1
         if self._trace.level >= Level.FRAMES:
@@ -228,6 +231,8 @@ class Direction:
                 fate += ",crc"
             if quiet:
                 fate += ",nointr"
+            if again:
+                fate += ",dupintr"
             self._show(ring, "-" if sink is None else sink.name, hop, sof, eof, data, fate)
 
     def _show(

@@ -23,6 +23,7 @@ class Kind(enum.StrEnum):
     CRC = "crc"  # delivered with the CRC error flag, data damaged
     FLIP = "flip"  # one bit flipped; flagged as CRC error unless silent
     DELAY = "delay"  # arrives later
+    DUPINTR = "dupintr"  # its RX interrupt is raised once more, when there is nothing new
     NOINTR = "nointr"  # delivered and completed, but its RX interrupt is not raised
     NOTXDONE = "notxdone"  # the sender's descriptor completes only with the next one
 

@@ -154,6 +154,11 @@ class Nhi:
         if self.mask & bit:
             self._fire(index)
 
+    def spurious(self, index: int) -> None:
+        """The vector of status bit `index` fires once more, whatever mask and status say: it was
+        under way when they changed."""
+        self._fire(index)
+
     def overflow(self, ring: int) -> None:
         """A frame found no descriptor.  Status only: no vector belongs to these bits."""
         self.status |= 1 << (2 * self.count + ring)

@@ -44,6 +44,9 @@ class Sink(Protocol):
     ) -> str:
         """Take a frame; "ok" or the reason why it was lost.  `quiet`: raise no interrupt."""
 
+    def interrupt(self) -> None:
+        """Raise an interrupt for which there is no reason."""
+
 
 class Outlet(Protocol):
     """What a TX ring sends into: one direction of a cable, at one HopID."""
@@ -310,6 +313,11 @@ class RxRing(Ring):
         if old & INTERRUPT and not quiet:
             self.nhi.completed(self.nhi.count + self.number)
         return "ok" if written else "fault"
+
+    def interrupt(self) -> None:
+        """See `Sink`."""
+        if self.enabled:
+            self.nhi.spurious(self.nhi.count + self.number)
 
     def _wake(self) -> None:
         waiters, self.waiters = self.waiters, {}

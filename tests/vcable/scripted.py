@@ -39,6 +39,9 @@ class ScriptSink:
         peer.on_frame(self._port.number, self._hop, bytes(data), sof, eof, crc_error)
         return "ok"
 
+    def interrupt(self) -> None:
+        """Nobody is interrupted: a peer is called."""
+
 
 class ScriptPort:
     """A cable end (see `CableEnd`) that belongs to a peer."""

@@ -105,6 +105,26 @@ def test_nointr_completes_the_frame_without_interrupt_and_without_status(pair: P
     assert pair.b.bus.irqs() == [pair.vector]
 
 
+def test_dupintr_interrupts_once_more_though_nothing_came_and_the_ring_is_masked(
+    pair: Pair,
+) -> None:
+    pair.brx.clear()
+    pair.bench.command(cmd="inject", cable=CABLE, what="dupintr", nth=1)
+    send(pair, 1)
+    assert pair.b.bus.irqs() == [pair.vector]
+    assert got(pair) == [0]
+    pair.brx.mask()
+    again: list[int] = []
+
+    def came() -> bool:
+        again.extend(pair.b.bus.irqs())
+        return bool(again)
+
+    pair.bench.wait(came, "the interrupt's duplicate")
+    assert again == [pair.vector]
+    assert got(pair) == []
+
+
 def test_notxdone_completes_with_the_next_frame_only(pair: Pair) -> None:
     pair.a.bus.irqs()
     pair.bench.command(cmd="inject", cable=CABLE, what="notxdone", nth=1)
@@ -190,12 +210,12 @@ def test_ring_zero_is_never_impaired(pair: Pair) -> None:
 
 
 def test_impairments_show_in_the_trace(pair: Pair) -> None:
-    for what in ("drop", "crc", "nointr"):
+    for what in ("drop", "crc", "nointr", "dupintr"):
         pair.bench.command(cmd="inject", cable=CABLE, what=what, nth=1)
         send(pair, 1)
         pair.bench.command(cmd="inject_off")
     fates = [line.split("len=10 ")[1].split()[0] for line in pair.bench.traced("FRAME")]
-    assert fates == ["drop", "ok,crc", "ok,nointr"]
+    assert fates == ["drop", "ok,crc", "ok,nointr", "ok,dupintr"]
 
 
 @pytest.mark.parametrize(
