@@ -46,13 +46,29 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 
 SCRIPTS: dict[str, str] = {"rdma-core-tests": _RDMA_CORE_TESTS}
 
+# What an image of a container has: the providers and programs, nothing of the device's own.
+_CONTAINER = ("ibverbs-providers", "ibverbs-utils", "iproute2", "perftest", "rdmacm-utils")
+
 FOREIGN: dict[str, roots.RootSpec] = {
+    # rdma-core 44.
+    "debian-12": roots.RootSpec(name="debian-12", packages=_CONTAINER, suites=("bookworm",)),
+    # rdma-core 56.
+    "debian-13": roots.RootSpec(name="debian-13", packages=_CONTAINER, suites=("trixie",)),
     # rdma-core 65 with its own tests.
     "rdma-core-65": roots.RootSpec(
         name="rdma-core-65",
-        packages=("ibverbs-providers", "iproute2", "python3-pyverbs", "rdma-core"),
+        packages=(*_CONTAINER, "python3-pyverbs", "rdma-core"),
         suites=("sid",),
         script=_RDMA_CORE_TESTS,
+    ),
+    # Debian 13 with a framework of PyPI that finds libibverbs by itself: the transfer engine by
+    # which vLLM and SGLang move key-value caches.
+    "pypi": roots.RootSpec(
+        name="pypi",
+        packages=(*_CONTAINER, "libcurl4t64", "libnuma1", "python3", "python3-venv"),
+        suites=("trixie",),
+        wheels=("mooncake-transfer-engine-non-cuda==0.3.13.post1",),
+        python="3.13",
     ),
 }
 

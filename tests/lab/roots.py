@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -44,6 +45,7 @@ GUEST_PACKAGES = (
 ).split()
 
 KERNELS = ("6.12", "7.2", "7.3")
+WHEEL_PLATFORMS = ("manylinux_2_28_x86_64", "manylinux2014_x86_64", "any")
 
 # Kernel headers and images come in one step, so that their versions fit each other. The .deb
 # files of the kernels, and of the headers for the DKMS guests, stay in /srv/kernels/LABEL.
@@ -77,7 +79,8 @@ _SMALLER = ("/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*", "/us
 
 @dataclass(frozen=True)
 class RootSpec:
-    """What a root is made of. `pins` lets package name globs come from another suite."""
+    """What a root is made of. `pins` lets package name globs come from another suite; `wheels`
+    are of PyPI, for the Python `python`, in a virtual environment at /opt/venv."""
 
     name: str
     packages: tuple[str, ...]
@@ -87,10 +90,14 @@ class RootSpec:
     excluded_paths: tuple[str, ...] = _SMALLER
     revision: int = 1
     extra: dict[str, str] = field(default_factory=dict)
+    wheels: tuple[str, ...] = ()
+    python: str = ""
 
     def key(self) -> dict[str, object]:
         """What the cache names the root by."""
+        more = {"wheels": [self.python, *self.wheels]} if self.wheels else {}
         return {
+            **more,
             "packages": sorted(self.packages),
             "suites": self.suites,
             "pins": self.pins,
@@ -157,11 +164,29 @@ def _build(spec: RootSpec, target: Path) -> None:
         f"building the {spec.name} root (Debian {spec.suites[0]}, {len(spec.packages)} packages)"
     ):
         _bootstrap(spec, target)
+        if spec.wheels:
+            _add_wheels(spec, target)
         if spec.script:
             say(f"{spec.name} root: completing it")
             log = target.parent / f"{target.name}.log"
             script = f"set -e\napt-get update\n{spec.script}\n{_LEAVE}"
             chroot.run(target, ["/bin/sh", "-c", script], writable=True, log=log)
+
+
+def _add_wheels(spec: RootSpec, target: Path) -> None:
+    """Fetched out here, where pip has this machine's settings; installed in there."""
+    say(f"{spec.name} root: {', '.join(spec.wheels)}")
+    wheels = target.parent / f"{target.name}.wheels"
+    chroot.remove_tree(wheels)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download"]
+    which = ["--only-binary=:all:", f"--python-version={spec.python}"]
+    which += [f"--platform={name}" for name in WHEEL_PLATFORMS]
+    words = [*pip, *which, "--dest", str(wheels), *spec.wheels]
+    chroot.run_logged(words, what=f"pip download {' '.join(spec.wheels)}")
+    install = "python3 -m venv /opt/venv && /opt/venv/bin/pip install --no-index /wheels/*.whl"
+    binds = [chroot.Bind(wheels, "/wheels")]
+    chroot.run(target, ["/bin/sh", "-c", install], binds=binds, writable=True)
+    chroot.remove_tree(wheels)
 
 
 def _bootstrap(spec: RootSpec, target: Path) -> None:
