@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Build the Debian packages in a clean Debian 13 root, from a copy of the work tree.
 
-The packages land in dist/, with a stamp that names the sources they were made of: a second
-call with the same sources builds nothing. Two builds of the same sources give the same bytes.
+The packages and their source land in dist/, with a stamp that names the sources they were made
+of: a second call with the same sources builds nothing. Two builds of the same sources give the
+same bytes, whenever and in whatever folder they are made.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "tests"))
 
+import check_root  # noqa: E402
+import sbom  # noqa: E402
+import versions  # noqa: E402
 from lab import cache, chroot, roots  # noqa: E402
 from lab.errors import LabError  # noqa: E402
 from lab.progress import say, step  # noqa: E402
@@ -32,48 +36,37 @@ SOURCES = (
     "packaging/install-common", "pyproject.toml", "usb4rdmad",
 )  # fmt: skip
 
+BUILD_FOLDER = "/tmp/build"
+
 _BUILD = r"""
 set -e
-cp -r /source /tmp/build/usb4rdma
-cd /tmp/build/usb4rdma
-dpkg-buildpackage --no-sign --build=binary
-mv ../*.deb ../*.changes ../*.buildinfo /out/
+umask "$UMASK"
+mkdir -p "$FOLDER"
+cp -r /source "$FOLDER/usb4rdma"
+cd "$FOLDER/usb4rdma"
+dpkg-buildpackage --no-sign
+mv ../*.deb ../*.dsc ../*.tar.* ../*.changes ../*.buildinfo /out/
 """
 
-_LINT = """
-if command -v lintian >/dev/null; then
-    lintian --fail-on error --suppress-tags initial-upload-closes-no-bugs /out/*.changes
-else
-    echo "the build root has no lintian: packages not checked"
-fi
-"""
+# What it says about nobody's archive, and a root in which it is right to be root.
+LINTIAN = (
+    *("lintian", "--allow-root", "--pedantic", "--info", "--tag-display-limit", "0"),
+    *("--fail-on", "error,warning,pedantic"),
+    *("--suppress-tags", "initial-upload-closes-no-bugs,bad-distribution-in-changes-file"),
+)
 
 
 def source_files() -> list[Path]:
     """The files that go into the packages: what git tracks or would track, never build products."""
-    listed = subprocess.run(
-        [
-            "git",
-            "-C",
-            str(TOP),
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-            "--",
-            *SOURCES,
-        ],
-        check=True,
-        stdout=subprocess.PIPE,
-    ).stdout
+    words = ["git", "-C", str(TOP), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run([*words, "--", *SOURCES], check=True, stdout=subprocess.PIPE).stdout
     names = sorted({name for name in listed.decode().split("\0") if name})
     return [TOP / name for name in names if (TOP / name).is_file()]
 
 
 def digest(files: list[Path]) -> str:
-    """One hash over names, modes and contents."""
-    total = hashlib.sha256()
+    """One hash over names, modes and contents, and over how they are built."""
+    total = hashlib.sha256(_BUILD.encode())
     for path in files:
         total.update(f"{path.relative_to(TOP)}\0{os.access(path, os.X_OK)}\0".encode())
         total.update(hashlib.sha256(path.read_bytes()).digest())
@@ -101,40 +94,86 @@ def source_date() -> str:
     ).stdout.strip()
 
 
-def build(output: Path, *, lint: bool) -> None:
-    """Build into `output`, which is replaced only when all went well."""
-    files = source_files()
-    stamp = digest(files)
+def compile_to(
+    fresh: Path,
+    log: Path,
+    *,
+    version: str = "",
+    folder: str = BUILD_FOLDER,
+    umask: str = "022",
+    clock: str = "",
+) -> None:
+    """Build all packages into the empty folder `fresh`.
+
+    `version` makes them of another one. `folder`, `umask` and `clock` (the time that the sources
+    have, in seconds) may not change a byte; tests vary them.
+    """
+    root = roots.ensure(roots.BUILD)
+    with tempfile.TemporaryDirectory() as work:
+        source = Path(work) / "source"
+        source.mkdir()
+        copy_tree(source_files(), source)
+        if version:
+            versions.rewrite(source, version)
+        if clock:
+            for path in source.rglob("*"):
+                os.utime(path, (int(clock), int(clock)))
+        chroot.run(
+            root,
+            ["/bin/sh", "-c", _BUILD],
+            binds=[chroot.Bind(source, "/source"), chroot.Bind(fresh, "/out", writable=True)],
+            env={
+                "SOURCE_DATE_EPOCH": source_date(),
+                "DEB_BUILD_OPTIONS": "nocheck",
+                "FOLDER": folder,
+                "UMASK": umask,
+                "TZ": "UTC" if not clock else "Asia/Tokyo",
+            },
+            log=log,
+        )
+
+
+def judge(folder: Path) -> None:
+    """Lintian on source and packages; BuildError for anything that it finds."""
+    root = check_root.ensure()
+    changes = next(folder.glob("*.changes")).name
+    words = chroot.command(
+        root, [*LINTIAN, f"/out/{changes}"], binds=[chroot.Bind(folder.resolve(), "/out")]
+    )
+    with step("lintian"):
+        chroot.run_logged(words, what="lintian")
+
+
+def build(output: Path, *, lint: bool = False, version: str = "") -> None:
+    """Build into `output`, whose files are replaced only when all went well."""
+    _build(output, version)
+    if lint:
+        judge(output)
+
+
+def _build(output: Path, version: str) -> None:
+    stamp = digest(source_files()) + version
     stamp_file = output / ".sources"
-    if not lint and stamp_file.exists() and stamp_file.read_text() == stamp:
+    if stamp_file.exists() and stamp_file.read_text() == stamp:
         say(f"packages in {output.name}/ are up to date")
         return
-    root = roots.ensure(roots.BUILD)
     with step("building the Debian packages"), tempfile.TemporaryDirectory() as work:
-        source, fresh = Path(work) / "source", Path(work) / "out"
-        source.mkdir()
+        fresh, log = Path(work) / "out", Path(work) / "build.log"
         fresh.mkdir()
-        copy_tree(files, source)
-        binds = [chroot.Bind(source, "/source"), chroot.Bind(fresh, "/out", writable=True)]
-        log = Path(work) / "build.log"
-        script = "mkdir /tmp/build\n" + _BUILD + (_LINT if lint else "")
         try:
-            chroot.run(
-                root,
-                ["/bin/sh", "-c", script],
-                binds=binds,
-                env={"SOURCE_DATE_EPOCH": source_date(), "DEB_BUILD_OPTIONS": "nocheck"},
-                log=log,
-            )
+            compile_to(fresh, log, version=version)
         except BaseException:
-            output.mkdir(exist_ok=True)
+            output.mkdir(parents=True, exist_ok=True)
             if log.exists():
                 shutil.copy(log, output / "build.log")
             raise
-        if lint:
-            print(log.read_text()[-4000:])
-        shutil.rmtree(output, ignore_errors=True)
-        shutil.copytree(fresh, output)
+        if not version:
+            names = [str(path.relative_to(TOP)) for path in source_files()]
+            sbom.write(fresh / f"usb4rdma-{versions.current()}.spdx.json", names, source_date())
+        if output.is_dir():
+            for old in filter(Path.is_file, output.iterdir()):
+                old.unlink()
+        shutil.copytree(fresh, output, dirs_exist_ok=True)
         shutil.copy(log, output / "build.log")
         stamp_file.write_text(stamp)
     for package in sorted(output.glob("*.deb")):
@@ -145,10 +184,11 @@ def main() -> int:
     """Entry point of `make packages`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=TOP / "dist")
-    parser.add_argument("--lint", action="store_true", help="run lintian; errors are fatal")
+    parser.add_argument("--version", default="", help="build them of another version")
+    parser.add_argument("--lint", action="store_true", help="run lintian; what it finds is fatal")
     arguments = parser.parse_args()
     with cache.locked("packages"):
-        build(arguments.output, lint=arguments.lint)
+        build(arguments.output, lint=arguments.lint, version=arguments.version)
     return 0
 
 

@@ -16,12 +16,22 @@ from .errors import BuildError, MissingTool
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# $1 root, $2 "ro" or "rw", $3 number of binds, then source, target, mode of each, then the command
+# $1 root, $2 "ro" or "rw", $3 where changes go if not into the root, $4 number of binds, then
+# source, target, mode of each, then the command
 _ENTER = r"""
 set -e
-root=$1 mode=$2 binds=$3; shift 3
+root=$1 mode=$2 scratch=$3 binds=$4; shift 4
 mount --make-rprivate /
-mount --bind "$root" "$root"
+if [ -n "$scratch" ]; then
+    mkdir -p "$scratch/upper" "$scratch/work" "$scratch/root"
+    folders=lowerdir=$root,upperdir=$scratch/upper,workdir=$scratch/work
+    read -r _ outside _ </proc/self/uid_map
+    [ "$outside" = 0 ] || folders=$folders,userxattr
+    mount -t overlay -o "$folders" overlay "$scratch/root"
+    root=$scratch/root
+else
+    mount --bind "$root" "$root"
+fi
 while [ "$binds" -gt 0 ]; do
     if [ -d "$1" ]; then mkdir -p "$root$2"; else mkdir -p "$root${2%/*}"; touch "$root$2"; fi
     mount --bind "$1" "$root$2"
@@ -68,13 +78,19 @@ def command(
     *,
     binds: list[Bind] | None = None,
     writable: bool = False,
+    scratch: Path | None = None,
     env: dict[str, str] | None = None,
     cwd: str = "/",
 ) -> list[str]:
-    """The command line that runs `argv` inside `root`; nothing of our environment goes in."""
+    """The command line that runs `argv` inside `root`; nothing of our environment goes in.
+
+    With `scratch`, a folder, the command may write everywhere, and what it writes goes there: the
+    root stays as it was, and the next command with the same folder finds what this one left.
+    """
     binds = binds or []
     words = [*namespaces(), "/bin/sh", "-c", _ENTER, "enter", str(root)]
-    words += ["rw" if writable else "ro", str(len(binds))]
+    words += ["rw" if writable or scratch else "ro"]
+    words += ["" if scratch is None else str(scratch.resolve()), str(len(binds))]
     for bind in binds:
         words += [str(bind.source), bind.target, "rw" if bind.writable else "ro"]
     settings = {"PATH": PATH, "HOME": "/tmp", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
@@ -90,11 +106,12 @@ def run(
     *,
     binds: list[Bind] | None = None,
     writable: bool = False,
+    scratch: Path | None = None,
     env: dict[str, str] | None = None,
     log: Path | None = None,
 ) -> None:
     """Run to the end; BuildError with the end of the output if the exit code is not 0."""
-    words = command(root, argv, binds=binds, writable=writable, env=env)
+    words = command(root, argv, binds=binds, writable=writable, scratch=scratch, env=env)
     run_logged(words, what=f"{' '.join(argv)[:100]} in {root.name}", log=log)
 
 
