@@ -208,8 +208,10 @@ static void u4_rail_up(struct u4_peer *peer, struct u4_rail *rail)
 static void u4_rail_down(struct u4_peer *peer, struct u4_rail *rail)
 {
 	u4_xp_rail_down(peer, rail);
-	if (!u4_rails(peer))
+	if (!u4_rails(peer)) {
+		atomic_inc(&u4_vdev_of(peer)->downs);
 		u4_port_event(u4_vdev_of(peer), IB_EVENT_PORT_ERR);
+	}
 }
 
 static const struct u4_client_ops u4_verbs_client = {

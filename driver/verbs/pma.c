@@ -76,6 +76,7 @@ static void u4_pma_counters(struct u4_vdev *vdev, struct ib_pma_portcounters *ou
 	u4_peer_counters(vdev->peer, values);
 	crc = u4_frame_errors(values, "rx_crc_errors");
 	out->symbol_error_counter = cpu_to_be16(U4_SATURATE(u16, crc));
+	out->link_downed_counter = U4_SATURATE(u8, (u32)atomic_read(&vdev->downs));
 	out->port_rcv_errors = cpu_to_be16(U4_SATURATE(u16, crc +
 				u4_frame_errors(values, "rx_overruns") +
 				u4_frame_errors(values, "rx_bad")));

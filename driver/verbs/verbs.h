@@ -53,6 +53,7 @@
  *	unregistration (rmmod of rdma_rxe takes all devices of its id) and @revive
  * @removing: no new device
  * @revive: makes the device again
+ * @downs: how often the port's last rail went
  */
 struct u4_vdev {
 	struct u4_peer		*peer;
@@ -61,6 +62,7 @@ struct u4_vdev {
 	struct u4_ibdev		*ibdev;
 	bool			removing;
 	struct delayed_work	revive;
+	atomic_t		downs;
 };
 
 /**

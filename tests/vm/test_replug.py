@@ -30,11 +30,17 @@ def ended_with_error(process: Process, seconds: float) -> None:
     assert result.rc != 0, f"{result.command} ended well:\n{result.out}"
 
 
+def link_downs(host: Host) -> int:
+    path = f"/sys/class/infiniband/{DEVICE}/ports/1/counters/link_downed"
+    return int(host.run(f"cat {path}").out)
+
+
 def works_again(lab: Lab) -> None:
     scenario.run_perftest(lab, "ib_write_bw", "-b -s 65536 -n 50").check()
 
 
 def test_unplugged_programs_end_with_an_error_and_work_again_after_replug(lab: Lab) -> None:
+    downs = {host.name: link_downs(host) for host in lab.hosts.values()}
     with scenario.perftest(lab, "ib_write_bw", BIDIRECTIONAL, timeout_exponent=TWO_SECONDS) as (
         client,
         server,
@@ -48,6 +54,7 @@ def test_unplugged_programs_end_with_an_error_and_work_again_after_replug(lab: L
     for host in lab.hosts.values():
         assert scenario.port_state(host).endswith("DOWN")
         assert host.run(f"cat /sys/class/net/{NETDEV}/carrier").out.strip() == "0"
+        assert link_downs(host) == downs[host.name] + 1
     lab.plug(*CABLE)
     lab.wait_links()
     works_again(lab)
