@@ -176,7 +176,6 @@ def export(revision: str, target: Path) -> None:
     track them in the work tree."""
     git = ["git", "-C", str(TOP)]
     if revision:
-        target.mkdir(parents=True)
         archive = [*git, "archive", revision, "dkms.conf", "driver"]
         tar = subprocess.run(archive, check=True, stdout=subprocess.PIPE).stdout
         subprocess.run(["tar", "-x", "-C", str(target)], input=tar, check=True)
@@ -219,26 +218,25 @@ def chosen(offers: list[Offer]) -> list[Offer]:
 
 
 @contextmanager
-def workshop(release: Release) -> Iterator[Path]:
-    """A copy of the release's root, to install kernels into; gone afterwards."""
-    base = roots.ensure(release.root())
-    target = paths.cache_root() / "tmp" / f"dkms-matrix-{release.name}-{os.getpid()}"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    chroot.remove_tree(target)
-    copy = ["cp", "-a", "--reflink=auto", str(base), str(target)]
-    chroot.run_logged([*chroot.namespaces(), *copy], what=f"copying {base.name}")
+def folder(name: str) -> Iterator[Path]:
+    """A folder of this run; gone afterwards."""
+    path = paths.cache_root() / "tmp" / f"dkms-matrix-{name}-{os.getpid()}"
+    chroot.remove_tree(path)
+    path.mkdir(parents=True)
     try:
-        yield target
+        yield path
     finally:
-        chroot.remove_tree(target)
+        chroot.remove_tree(path)
 
 
 class Root:
-    """The root of a release in which packages are tried one after the other."""
+    """A release in whose root packages are tried one after the other; what they leave in it goes
+    to a folder of this run."""
 
-    def __init__(self, release: Release, root: Path, module: Path) -> None:
+    def __init__(self, release: Release, scratch: Path, module: Path) -> None:
         self.release = release
-        self.root = root
+        self.root = roots.ensure(release.root())
+        self.scratch = scratch
         self.bind = chroot.Bind(module, "/matrix")
 
     def shell(self, script: str, **env: str) -> tuple[int, str]:
@@ -248,7 +246,7 @@ class Root:
                 self.root,
                 ["/bin/sh", "-c", script],
                 binds=[self.bind],
-                writable=True,
+                scratch=self.scratch,
                 env={"SOURCE": source_name(), **env},
             ),
             stdin=subprocess.DEVNULL,
@@ -343,8 +341,8 @@ def save(stamp: str, rows: list[Row]) -> None:
 
 def try_release(release: Release, module: Path, stamp: str, rows: list[Row]) -> None:
     """Add the rows of a release to `rows`, saving them as they come."""
-    with workshop(release) as root:
-        place = Root(release, root, module)
+    with folder(release.name) as scratch:
+        place = Root(release, scratch, module)
         wanted = chosen(place.offers())
         known = {row.key() for row in rows if row.outcome in ("built", "excluded")}
         keys = {(release.name, offer.package, offer.version) for offer in wanted}
@@ -373,20 +371,15 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.releases) - set(names):
         parser.error(f"no such release: {', '.join(sorted(unknown))}")
-    with cache.locked("dkms-matrix"):
-        module = paths.cache_root() / "tmp" / f"dkms-matrix-source-{os.getpid()}"
-        chroot.remove_tree(module)
-        try:
-            export(options.revision, module)
-            files = [path for path in module.rglob("*") if path.is_file()]
-            stamp = cache.digest_of_files(files, module)
-            rows = load(stamp)
-            for release in RELEASES:
-                if not options.releases or release.name in options.releases:
-                    with step(f"DKMS on the kernels of {release.name}"):
-                        try_release(release, module, stamp, rows)
-        finally:
-            chroot.remove_tree(module)
+    with cache.locked("dkms-matrix"), folder("module") as module:
+        export(options.revision, module)
+        files = [path for path in module.rglob("*") if path.is_file()]
+        stamp = cache.digest_of_files(files, module)
+        rows = load(stamp)
+        for release in RELEASES:
+            if not options.releases or release.name in options.releases:
+                with step(f"DKMS on the kernels of {release.name}"):
+                    try_release(release, module, stamp, rows)
     complaints = [
         f"{row.release} {row.kernel}: {why}\n  {row.note}" for row in rows if (why := wrong(row))
     ]
