@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--iommu", choices=("strict",), default="")
     up.add_argument("--net", action="store_true", help="an Ethernet beside the cables")
     up.add_argument("--topology", default="", metavar="FILE")
+    up.add_argument("--disk", type=int, default=0, metavar="GIB", help="keep changes over reboots")
     up.add_argument("--append", default="", help="more kernel arguments")
     up.add_argument(
         "--with", dest="extra", action="append", default=[], metavar="SET", help="more packages"

@@ -40,11 +40,21 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     ),
     # PyTorch with its MPI backend: 1.8 GB.
     "torch": ("openmpi-bin", "openssh-server", "python3-torch"),
+    # What Debian's kernel packages need to be installed.
+    "kernel-packages": ("initramfs-tools", "linux-base"),
     # rdma-core's own tests, of the version that the hosts have, in /usr/share/rdma-core-tests.
     "rdma-core-tests": (),
 }
 
-SCRIPTS: dict[str, str] = {"rdma-core-tests": _RDMA_CORE_TESTS}
+# The lab boots hosts by an initramfs of its own; a small one of Debian's is made all the same.
+_KERNEL_PACKAGES = r"""
+printf 'MODULES=list\nCOMPRESS=lz4\n' > /etc/initramfs-tools/conf.d/lab
+"""
+
+SCRIPTS: dict[str, str] = {
+    "rdma-core-tests": _RDMA_CORE_TESTS,
+    "kernel-packages": _KERNEL_PACKAGES,
+}
 
 # What an image of a container has: the providers and programs, nothing of the device's own.
 _CONTAINER = ("ibverbs-providers", "ibverbs-utils", "iproute2", "perftest", "rdmacm-utils")

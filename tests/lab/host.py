@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import client, qemu
+from . import client, disk, kernels, qemu
 from .errors import GuestGone, LabError
 
 DEFAULT_TIMEOUT = 60.0
@@ -234,6 +234,19 @@ class Host:
     def reboot(self) -> None:
         """Reboot it and wait until it answers."""
         client.ask(self.run_dir, "reboot", host=self.name)
+
+    def boot_into(self, label: str) -> None:
+        """Power it off in order, boot it with the kernel called `label`, which is installed in it,
+        and wait until it answers. Only a host with a disk finds again what it had."""
+        kernel = kernels.ensure(label)
+        client.ask(
+            self.run_dir,
+            "boot_into",
+            host=self.name,
+            vmlinux=str(kernel.vmlinux),
+            initrd=str(disk.initrd(kernel)),
+            kernel_version=kernel.version,
+        )
 
     def console(self) -> str:
         """Its console output so far, of all boots."""

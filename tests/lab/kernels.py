@@ -151,7 +151,8 @@ def _build(label: str, version: str, packages: Path, target: Path) -> None:
 def _finish(version: str, tools_root: Path, target: Path) -> None:
     """The images of a kernel whose vmlinux and modules/ are in `target`."""
     tools.make_erofs(target / "modules", target / "modules.erofs")
-    (target / "initrd.cpio").write_bytes(_initrd(target / "modules", version, tools_root))
+    init = (GUEST_FILES / "initrd-init").read_bytes()
+    (target / "initrd.cpio").write_bytes(initrd(target / "modules", version, tools_root, init))
     (target / "version").write_text(version + "\n", encoding="ascii")
 
 
@@ -187,7 +188,10 @@ def module_order(modules_dep: str, wanted: list[str]) -> list[str]:
     return order
 
 
-def _initrd(modules: Path, version: str, tools_root: Path) -> bytes:
+def initrd(
+    modules: Path, version: str, tools_root: Path, init: bytes, more: tuple[str, ...] = ()
+) -> bytes:
+    """An initramfs with `init`, which loads the modules that the layers need, and `more`."""
     tree = modules / "usr/lib/modules" / version
     archive = cpio.Archive()
     for folder in ("bin", "dev", "proc", "modules", "layers", "rw", "root"):
@@ -195,11 +199,11 @@ def _initrd(modules: Path, version: str, tools_root: Path) -> bytes:
     archive.character_device("dev/console", 5, 1)
     archive.character_device("dev/null", 1, 3, 0o666)
     archive.file("bin/busybox", (tools_root / "usr/bin/busybox").read_bytes(), 0o755)
-    archive.file("init", (GUEST_FILES / "initrd-init").read_bytes(), 0o755)
+    archive.file("init", init, 0o755)
     order = module_order(
         (tree / "modules.dep").read_text(encoding="utf-8"),
         # libcrc32c of 6.12 asks for the cipher crc32c by name, not by dependency.
-        ["crc32c_generic", "virtio_pci", "virtio_blk", "virtio_console", "erofs", "overlay"],
+        ["crc32c_generic", "virtio_pci", "virtio_blk", "virtio_console", "erofs", "overlay", *more],
     )
     names = []
     for path in order:

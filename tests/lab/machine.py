@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from . import qemu
+from . import disk, qemu
 from .channel import LINE_MAX, Channel
 from .errors import BootError, GuestGone
 from .plan import HostPlan, Plan
@@ -55,6 +55,9 @@ class Machine:
         name = self.host.name
         qemu.share_dir(self.run_dir, name).mkdir(exist_ok=True)
         qemu.kept_dir(self.run_dir, name).mkdir(exist_ok=True)
+        own = disk.path(self.run_dir, name)
+        if self.plan.options.disk and not own.exists():
+            await asyncio.to_thread(disk.make, own, self.plan.options.disk)
         if self._server is None:
             path = qemu.agent_socket(self.run_dir, name)
             path.unlink(missing_ok=True)
@@ -127,6 +130,15 @@ class Machine:
     async def kill(self) -> None:
         """Power off at once, as if the plug were pulled."""
         await self._end(signal.SIGKILL)
+
+    async def wait_down(self, seconds: float) -> None:
+        """Until QEMU has ended by itself; GuestGone if it does not."""
+        assert self._process is not None and self._watch is not None
+        try:
+            await asyncio.wait_for(self._process.wait(), seconds)
+        except TimeoutError:
+            raise GuestGone(f"host {self.host.name} did not power off in {seconds:.0f} s") from None
+        await self._watch
 
     async def end(self) -> None:
         """End QEMU in order, and the agent's socket."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import accel, extras, images, kernels, tools, tsc
+from . import accel, disk, extras, images, kernels, tools, tsc
 from .errors import UsageError
 from .topology import Topology, from_file, from_options
 
@@ -40,6 +40,7 @@ class Options:
     append: str = ""
     extra: tuple[str, ...] = ()
     plugin: str = ""
+    disk: int = 0
 
     def checked(self) -> Options:
         """The same with the defaults that depend on others; UsageError if they contradict."""
@@ -63,6 +64,8 @@ class Options:
             mem += MEMORY_DEBUG
         if mem < MEMORY_LEAST:
             raise UsageError(f"--mem {mem}: a host needs at least {MEMORY_LEAST} MiB")
+        if not 0 <= self.disk <= 64:
+            raise UsageError(f"--disk {self.disk}: use 0 (none) to 64 GiB")
         if not 1 <= self.cpus <= 64:
             raise UsageError(f"--cpus {self.cpus}: use 1 to 64")
         return dataclasses.replace(self, init=init, mem=mem, extra=extras.checked(self.extra))
@@ -145,7 +148,7 @@ def make(options: Options) -> Plan:
         topology=layout.text,
         kernel_version=kernel.version,
         vmlinux=str(kernel.vmlinux),
-        initrd=str(kernel.initrd),
+        initrd=str(disk.initrd(kernel) if options.disk else kernel.initrd),
         layers=tuple(str(path) for path in layers),
         accel="tcg" if options.plugin else accel.choose(kernel),
         qemu=tuple(words),

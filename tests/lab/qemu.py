@@ -7,6 +7,7 @@ import json
 import uuid
 from pathlib import Path
 
+from . import disk
 from .plan import HostPlan, Plan
 
 AGENT_PORT = "usb4rdma-lab"
@@ -57,6 +58,8 @@ def kernel_arguments(plan: Plan, host: HostPlan) -> str:
         f"lab.hosts={','.join(one.name for one in plan.hosts)}",
         f"lab.layers={disks} lab.install={options.install}",
     ]
+    if options.disk:
+        words.append(f"lab.disk=vd{chr(ord('a') + len(plan.layers))}")
     if plan.accel == "tcg" and plan.tsc_khz:
         # A starved host would calibrate its TSC wrongly, or take it for unstable and go over to
         # the ACPI timer, which is slow, and wrong as well once it has missed a turn.
@@ -100,6 +103,10 @@ def command(plan: Plan, host: HostPlan, run_dir: Path) -> list[str]:
             f"if=none,id=l{number},format=raw,readonly=on,file.locking=off,file={layer}",
         ]
         words += ["-device", f"virtio-blk-pci,drive=l{number}"]
+    if options.disk:
+        own = disk.path(run_dir, host.name)
+        words += ["-drive", f"if=none,id=disk,format=raw,cache=unsafe,file.locking=off,file={own}"]
+        words += ["-device", "virtio-blk-pci,drive=disk"]
     words += ["-device", "virtio-serial-pci"]
     log = console_log(run_dir, host.name)
     words += [

@@ -9,6 +9,7 @@ A request is one JSON line, the answer one or several; see `Supervisor.serve`.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import signal
 import sys
@@ -112,6 +113,7 @@ class Supervisor:
             "kill": self.do_kill,
             "start": self.do_start,
             "reboot": self.do_reboot,
+            "boot_into": self.do_boot_into,
             "status": self.do_status,
             "quit": self.do_quit,
         }
@@ -207,6 +209,18 @@ class Supervisor:
         machine.channel.forget(number)
         await self.wait_answer(machine, other_than=boot)
         return {}
+
+    async def do_boot_into(self, request: Answer) -> Answer:
+        """Power a host off in order, and boot it with another kernel, as a boot loader would."""
+        machine = self.machine(request)
+        machine.require_up()
+        number, _ = machine.channel.start({"shell": "systemctl poweroff", "timeout": 60})
+        machine.channel.forget(number)
+        await machine.wait_down(ANSWER_SECONDS[self.plan.options.init])
+        machine.plan = dataclasses.replace(
+            machine.plan, **{key: request[key] for key in ("vmlinux", "initrd", "kernel_version")}
+        )
+        return await self.do_start(request)
 
     async def do_status(self, _request: Answer) -> Answer:
         """Which hosts are in which state."""
