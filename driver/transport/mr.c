@@ -74,7 +74,7 @@ struct u4_mr *u4_mr_create(struct u4_xpdev *dev, void *pd, enum u4_mr_type type,
 
 	/* An index that nobody can find yet; cyclic, so that a late frame meets no new owner. */
 	ret = xa_alloc_cyclic(&dev->mrs, &mr->index, NULL, XA_LIMIT(1, U4_PSN_MASK),
-			      &dev->next_mr, GFP_KERNEL);
+			      &dev->next_mr, GFP_KERNEL_ACCOUNT);
 	if (ret < 0)
 		goto err_pages;
 	mr->key = mr->index << 8 | get_random_u8();
@@ -147,7 +147,7 @@ static bool u4_mr_map_part(struct u4_mr *mr, struct u4_mr_map *map)
 	u32 i = 0;
 
 	if (sg_alloc_table_from_pages(sgt, mr->pages + first, n, 0,
-				      (unsigned long)n << PAGE_SHIFT, GFP_KERNEL))
+				      (unsigned long)n << PAGE_SHIFT, GFP_KERNEL_ACCOUNT))
 		return false;
 	if (dma_map_sgtable(map->dev, sgt, DMA_TO_DEVICE, 0)) {
 		sg_free_table(sgt);

@@ -57,11 +57,26 @@ struct u4_qp *u4_qp_find(struct u4_xpdev *dev, u32 qpn)
 	return qp && qp->qpn == qpn ? qp : xa_load(&dev->qps, qpn);
 }
 
-struct u4_qp *u4_qp_create(struct u4_xpdev *dev, const struct u4_qp_init *init)
+static u32 u4_qp_sq_depth(const struct u4_qp_init *init)
+{
+	return roundup_pow_of_two(init->sq_depth);
+}
+
+static u32 u4_qp_sq_stride(const struct u4_qp_init *init)
 {
 	size_t tail = max(init->max_sge * sizeof(struct u4_sge), (size_t)init->max_inline);
+
+	return ALIGN(sizeof(struct u4_swqe) + tail, 64);
+}
+
+size_t u4_qp_sq_bytes(const struct u4_qp_init *init)
+{
+	return array_size(u4_qp_sq_depth(init), u4_qp_sq_stride(init));
+}
+
+struct u4_qp *u4_qp_create(struct u4_xpdev *dev, const struct u4_qp_init *init)
+{
 	struct u4_qp *qp;
-	u32 depth;
 	int ret;
 
 	if (!init->sq_depth || init->sq_depth > 32768 || init->max_sge > U4_MAX_SGE ||
@@ -87,23 +102,22 @@ struct u4_qp *u4_qp_create(struct u4_xpdev *dev, const struct u4_qp_init *init)
 	u4_rsp_init(qp);
 	u4_fault_init(qp);
 
-	depth = roundup_pow_of_two(init->sq_depth);
-	qp->sq_mask = depth - 1;
-	qp->sq_stride = ALIGN(sizeof(struct u4_swqe) + tail, 64);
-	qp->sq = kvzalloc(array_size(depth, qp->sq_stride), GFP_KERNEL_ACCOUNT);
+	qp->sq_mask = u4_qp_sq_depth(init) - 1;
+	qp->sq_stride = u4_qp_sq_stride(init);
+	qp->sq = kvzalloc(u4_qp_sq_bytes(init), GFP_KERNEL_ACCOUNT);
 	if (!qp->sq)
 		goto err_qp;
 
 	if (init->qpn) {
 		qp->qpn = init->qpn;
-		ret = xa_insert(&dev->qps, qp->qpn, qp, GFP_KERNEL);
+		ret = xa_insert(&dev->qps, qp->qpn, qp, GFP_KERNEL_ACCOUNT);
 	} else {
 		/* Known before anyone can find it: the number is part of what frames carry. */
 		ret = xa_alloc_cyclic(&dev->qps, &qp->qpn, NULL,
 				      XA_LIMIT(U4_QPN_FIRST, U4_QPN_MULTICAST - 1),
-				      &dev->next_qpn, GFP_KERNEL);
+				      &dev->next_qpn, GFP_KERNEL_ACCOUNT);
 		if (ret >= 0)
-			ret = xa_err(xa_store(&dev->qps, qp->qpn, qp, GFP_KERNEL));
+			ret = xa_err(xa_store(&dev->qps, qp->qpn, qp, GFP_KERNEL_ACCOUNT));
 	}
 	if (ret < 0)
 		goto err_sq;

@@ -498,6 +498,9 @@ struct u4_qp_init {
 	void		*owner;
 };
 
+/* Memory that u4_qp_create() takes for the send queue. */
+size_t u4_qp_sq_bytes(const struct u4_qp_init *init);
+
 /**
  * struct u4_qp_attr - what modify sets before or with a change of state
  * @loopback: the destination GID is one of our own

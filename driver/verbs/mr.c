@@ -190,6 +190,7 @@ int u4_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
 		u4_odp_end(mr);
 	u4_mr_destroy(mr->xp);
 	ib_umem_release(mr->umem);
+	u4_uncharge(&mr->charge);
 	kfree(mr);
 	return 0;
 }

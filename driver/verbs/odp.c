@@ -23,6 +23,9 @@
 /* Fetched in one go: between two, a signal may end it. */
 #define U4_ODP_STEP	(1u << 20)
 
+/* Bytes of tables for a page of a region, ib_core's and the transport's. */
+#define U4_ODP_TABLES	(sizeof(unsigned long) + sizeof(struct page *))
+
 /* Under umem_mutex. What was written by the device has to be seen as such by the mm. */
 static void u4_odp_drop(struct ib_umem_odp *odp, unsigned long start, unsigned long end)
 {
@@ -123,20 +126,30 @@ static int u4_odp_fault(struct u4_mr *xp, u64 addr, u64 len)
 /* The range was checked as for any region. */
 struct ib_mr *u4_odp_reg(struct ib_pd *pd, u64 start, u64 length, u64 virt_addr, int access)
 {
+	struct u4_charge charge;
 	struct ib_umem_odp *odp;
 	struct u4_ibmr *mr;
+	int err;
 
 	/* That the pages are huge would be a promise, and we have no use for it. */
 	access &= ~IB_ACCESS_HUGETLB;
+	/* First of all: memory that nobody has touched costs its owner nothing, tables do. */
+	err = u4_charge(&charge, U4_ODP_TABLES * (PFN_UP(start + length) - PFN_DOWN(start)));
+	if (err)
+		return ERR_PTR(err);
 	odp = ib_umem_odp_get(pd->device, start, length, access, &u4_odp_notifier);
-	if (IS_ERR(odp))
+	if (IS_ERR(odp)) {
+		u4_uncharge(&charge);
 		return ERR_CAST(odp);
+	}
 	mr = u4_ibmr_alloc(pd, U4_MR_PAGED,
 			   (ib_umem_end(odp) - ib_umem_start(odp)) >> PAGE_SHIFT);
 	if (IS_ERR(mr)) {
 		ib_umem_odp_release(odp);
+		u4_uncharge(&charge);
 		return ERR_CAST(mr);
 	}
+	mr->charge = charge;
 	mr->umem = &odp->umem;
 	mr->xp->npages = mr->xp->max_pages;
 	mr->xp->offset = start & ~PAGE_MASK;

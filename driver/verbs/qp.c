@@ -141,10 +141,15 @@ int u4_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct ib_udata
 	xp.max_inline = qp->cap.max_inline_data;
 	xp.pd = ib->pd;
 	xp.owner = qp;
+	if (udata) {
+		err = u4_charge(&qp->charge, u4_qp_sq_bytes(&xp));
+		if (err)
+			goto err_queues;
+	}
 	qp->xp = u4_qp_create(&dev->vdev->xp, &xp);
 	if (IS_ERR(qp->xp)) {
 		err = PTR_ERR(qp->xp);
-		goto err_queues;
+		goto err_charge;
 	}
 	ib->qp_num = qp->xp->qpn;
 	if (udata) {
@@ -159,6 +164,8 @@ int u4_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct ib_udata
 
 err_xp:
 	u4_qp_destroy(qp->xp);
+err_charge:
+	u4_uncharge(&qp->charge);
 err_queues:
 	u4_qp_free_queues(qp);
 	return err;
@@ -173,6 +180,7 @@ int u4_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
 	mutex_unlock(&qp->dev->qps_lock);
 	cancel_work_sync(&qp->run_work);
 	u4_qp_destroy(qp->xp);
+	u4_uncharge(&qp->charge);
 	u4_cq_forget(qp->scq, ib);
 	u4_cq_forget(qp->rcq, ib);
 	u4_qp_free_queues(qp);

@@ -80,6 +80,9 @@ int u4_queue_create(struct u4_queue *q, u32 entries, u32 elem, struct ib_udata *
 		q->map = kzalloc(sizeof(*q->map), GFP_KERNEL_ACCOUNT);
 		if (!q->map)
 			return -ENOMEM;
+		err = u4_charge(&q->map->charge, bytes);
+		if (err)
+			goto err_free;
 		q->map->mem = u4_alloc_user(bytes);
 		q->buf = q->map->mem;
 		if (!q->buf) {
@@ -99,6 +102,7 @@ int u4_queue_create(struct u4_queue *q, u32 entries, u32 elem, struct ib_udata *
 
 err_free:
 	vfree(q->map->mem);
+	u4_uncharge(&q->map->charge);
 	kfree(q->map);
 	memset(q, 0, sizeof(*q));
 	return err;
@@ -188,6 +192,7 @@ void u4_mmap_free(struct rdma_user_mmap_entry *entry)
 	struct u4_mmap *map = container_of(entry, struct u4_mmap, rdma);
 
 	vfree(map->mem);
+	u4_uncharge(&map->charge);
 	kfree(map);
 }
 

@@ -102,13 +102,28 @@ struct u4_ucontext {
 };
 
 /**
+ * struct u4_charge - memory counted against what a process may lock
+ * @mm: the process, with a reference; %NULL when nothing is counted
+ * @pages: how much
+ */
+struct u4_charge {
+	struct mm_struct	*mm;
+	unsigned long		pages;
+};
+
+int u4_charge(struct u4_charge *charge, size_t bytes);
+void u4_uncharge(struct u4_charge *charge);
+
+/**
  * struct u4_mmap - memory of a queue that a process may map
  * @rdma: ib_core's part
  * @mem: the memory; mapped pages hold references of their own
+ * @charge: for @mem
  */
 struct u4_mmap {
 	struct rdma_user_mmap_entry	rdma;
 	void				*mem;
+	struct u4_charge		charge;
 };
 
 /**
@@ -205,6 +220,7 @@ struct u4_srq {
  * @sq: a process's send queue: index is the next to copy. Under xp->sq_lock
  * @sq_done: consumer index that the process sees: all before are over. Same lock
  * @user: belongs to a process
+ * @charge: for the transport's copy of a process's send queue
  * @sig_all: each send completes visibly
  * @cap: sizes
  * @lock: one modify at a time; protects @attr
@@ -223,6 +239,7 @@ struct u4_ibqp {
 	struct u4_srq		*srq;
 	struct u4_queue		sq;
 	u32			sq_done;
+	struct u4_charge	charge;
 	bool			user;
 	bool			sig_all;
 	struct ib_qp_cap	cap;
@@ -237,11 +254,13 @@ struct u4_ibqp {
  * @ib: ib_core's part
  * @xp: the transport's part
  * @umem: pinned memory of a process
+ * @charge: for the tables of memory that is paged on demand, of which nothing is pinned
  */
 struct u4_ibmr {
-	struct ib_mr	ib;
-	struct u4_mr	*xp;
-	struct ib_umem	*umem;
+	struct ib_mr		ib;
+	struct u4_mr		*xp;
+	struct ib_umem		*umem;
+	struct u4_charge	charge;
 };
 
 /* Rights the transport knows. */
