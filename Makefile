@@ -37,7 +37,7 @@ demo: ## two virtual hosts, one virtual cable, the packages, RDMA between them (
 
 .PHONY: test
 test: venv ## all tests, units first, then those in virtual machines
-	@$(PYTEST) -v --durations=15 tests/unit tests/integration tests/vm $(PYTEST_ARGS)
+	@$(PYTEST) -v --durations=15 tests/unit tests/packages tests/integration tests/vm $(PYTEST_ARGS)
 
 .PHONY: test-unit
 test-unit: venv ## the tests that need no virtual machine (under a minute)
@@ -86,8 +86,17 @@ fuzz: ## fuzz the transport with libFuzzer for SECONDS=600 (needs clang)
 	@$(SYSTEM_PYTHON) tests/fuzz/run.py --seconds $(SECONDS) $(if $(KEEP),--keep)
 
 .PHONY: faults
-faults: venv ## the long form of the fault matrix: rare faults too, table in build/results/
-	@USB4RDMA_LONG=1 $(PYTEST) -v tests/vm/test_faults.py $(PYTEST_ARGS)
+faults: venv ## the long form of the fault matrix: rare faults and many single losses too (for docs-data)
+	@USB4RDMA_LONG=1 $(PYTEST) -v tests/vm/test_faults.py tests/vm/test_recovery.py $(PYTEST_ARGS)
+
+.PHONY: unplug
+unplug: venv ## the long form of the unplug matrix, 200 plug and 50 load cycles; tables in build/results/
+	@USB4RDMA_LONG=1 USB4RDMA_KERNEL=$(KERNEL) $(PYTEST) -v -m 'vm or long' tests/vm/test_unplug_matrix.py tests/vm/test_unplug_storage.py tests/vm/test_cycles.py $(PYTEST_ARGS)
+
+MINUTES ?= 60
+.PHONY: soak
+soak: venv ## mixed traffic, random faults and events for MINUTES=60 (SEED=, KERNEL=); build/results/soak.txt
+	@USB4RDMA_SOAK_MINUTES=$(MINUTES) USB4RDMA_SEED=$(SEED) USB4RDMA_KERNEL=$(KERNEL) $(PYTEST) -v -s -m long tests/vm/test_soak.py $(PYTEST_ARGS)
 
 .PHONY: docs-data
 docs-data: venv ## make the tables, figures and references of docs/ (FRESH=1 runs tests and benchmarks first: hours)
@@ -95,6 +104,19 @@ ifdef FRESH
 	@$(MAKE) --no-print-directory bench-counts bench-mr test test-frameworks compare captures
 endif
 	@cd packaging && $(PYTHON) -m pages
+
+# The web pages have an environment of their own: docs/requirements.txt.
+SITE := $(CACHE)/site-venv
+
+$(SITE)/.requirements: docs/requirements.txt
+	@test -x $(SITE)/bin/python || $(SYSTEM_PYTHON) -m venv $(SITE)
+	@$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --retries 5 -r docs/requirements.txt
+	@cp docs/requirements.txt $@
+
+.PHONY: site
+site: $(SITE)/.requirements ## build docs/ as web pages into build/site/, and refuse dead links
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/python -m mkdocs build --clean --strict
+	@$(SYSTEM_PYTHON) packaging/pages/asks_nobody.py build/site
 
 .PHONY: test-programs
 test-programs: venv ## run the tables of programs on one kernel (KERNEL=6.12, 7.2 or 7.3)
@@ -111,6 +133,21 @@ captures: ## take the pictures of usb4rdmactl in two virtual hosts, into docs/ca
 .PHONY: packages
 packages: ## build the Debian packages into dist/
 	@$(SYSTEM_PYTHON) packaging/build_debs.py
+
+.PHONY: rpms arch
+rpms: ## build the RPM packages with Debian's rpmbuild and judge them with rpmlint, into build/rpm/
+	@$(SYSTEM_PYTHON) packaging/build_foreign.py rpm --lint
+
+arch: ## build the Arch packages with Debian's makepkg, into build/arch/
+	@$(SYSTEM_PYTHON) packaging/build_foreign.py arch --lint
+
+.PHONY: test-rpms
+test-rpms: venv ## the RPM packages' life by dnf: install, upgrade, rebuild, remove (three builds of the module)
+	@$(PYTEST) -v -s -m long tests/packages/test_rpm_life.py $(PYTEST_ARGS)
+
+.PHONY: dkms-matrix
+dkms-matrix: ## DKMS on every kernel header package that Debian offers, an hour (RELEASES='sid trixie'; goes on where it was)
+	@nice -n 10 $(SYSTEM_PYTHON) packaging/dkms_matrix.py $(RELEASES)
 
 .PHONY: driver
 driver: ## build the kernel module (KERNEL=6.12, 7.2 or 7.3) into build/KERNEL/

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import compatibility
+import faults
 
 from . import build
 
@@ -24,6 +25,10 @@ def main() -> int:
         if gathered["tests"] != kept["tests"] or gathered["soft-roce"] != kept["soft-roce"]:
             compatibility.save(gathered)
             print(f"{compatibility.KEPT.relative_to(build.TOP)}: gathered")
+        lossy = faults.load()
+        if (found := faults.gather(lossy, options.results)) != lossy:
+            faults.save(found)
+            print(f"{faults.KEPT.relative_to(build.TOP)}: gathered")
     changed = build.changed()
     for path, text in changed.items():
         print(f"{path.relative_to(build.TOP)}: {'is not up to date' if options.check else 'made'}")

@@ -13,6 +13,7 @@ for folder in (TOP, TOP / "tests", TOP / "packaging"):
         sys.path.append(str(folder))
 
 import compatibility  # noqa: E402
+import faults  # noqa: E402
 from bench import registration  # noqa: E402
 
 from . import figures, markers, pictures, reference  # noqa: E402
@@ -33,6 +34,7 @@ def whole() -> dict[Path, str]:
     manual = (DOCS / "man/usb4rdmad.toml.5").read_text(encoding="utf-8")
     return {
         DOCS / "compatibility.md": compatibility.page(compatibility.load()),
+        DOCS / "faults.md": faults.page(faults.load()),
         bench / "counts.md": counts.page(),
         bench / "mr-registration.md": registration.page(raw),
         DOCS / "reference/usb4rdmactl.md": reference.tool(),

@@ -8,6 +8,7 @@ No figure of a benchmark stands in a page that is not made here: a page has a pa
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,17 @@ def instructions(row: Row) -> str:
     return f"{table.short(row.per_block(row.sender))} + {table.short(row.per_block(row.receiver))}"
 
 
+def prose(text: str) -> str:
+    """A paragraph in lines as the hand-written ones."""
+    return textwrap.fill(text, 98, break_long_words=False, break_on_hyphens=False)
+
+
 def headline(counts: Counts) -> str:
     """For the README: what an operation costs, beside Soft-RoCE, in one sentence."""
     bulk = span(counts.share(kind, size) for kind in STREAMS for size in (KIB64, MIB1))
     small = span(counts.share(kind, SMALL) for kind in STREAMS)
     trip = span([counts.share("pingpong", SMALL)])
-    return (
+    return prose(
         f"Transfers of 64 KiB and 1 MiB take {bulk} of the instructions of Soft-RoCE over "
         f"`thunderbolt_net` on the same cable, messages of 64 bytes {small}, a blocking round trip "
         f"{trip} ({counts.when})."
@@ -193,7 +199,7 @@ def registration_part(raw: dict[str, Any]) -> str:
 
 def registration_when(raw: dict[str, Any]) -> str:
     """The conditions of the table before."""
-    return (
+    return prose(
         f"The least of {raw['repeats']} on {raw['date']}, {raw['kernel']}, an emulated processor "
         f"on a machine with a load of {raw['load']}: compare the columns, not with other machines. "
         "All of it: [registration of large regions](bench/mr-registration.md)."
@@ -203,9 +209,9 @@ def registration_when(raw: dict[str, Any]) -> str:
 def when(counts: Counts) -> str:
     """The conditions of the counts."""
     about = counts.about
-    return (
-        f"Measured {about['date']}, commit {about['commit']}, kernel {about['kernel']}, "
-        f"{about['hosts']}, median of {about['repeats']}."
+    return prose(
+        f"Measured {about['date']}, commit {about['commit']}, kernel {about['kernel']}, the median "
+        f"of {about['repeats']} runs. Hosts: {about['hosts']}."
     )
 
 

@@ -26,4 +26,4 @@ def fill(page: str, parts: Mapping[str, str]) -> str:
         "<!-- end: "
     ):
         raise ValueError("a part is not closed, or its end names another")
-    return _PART.sub(lambda match: f"{match[1]}{parts[match[2]].strip()}\n{match[3]}", page)
+    return _PART.sub(lambda match: f"{match[1]}\n{parts[match[2]].strip()}\n\n{match[3]}", page)

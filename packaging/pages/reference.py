@@ -111,13 +111,13 @@ def _interface(interface: Interface) -> list[str]:
             rows.append((code(prop.name), code(prop.signature), access, change, cell(prop.doc)))
         page.append(table(("property", "type", "access", "changes", "meaning"), rows))
     if interface.methods:
-        rows = []
+        methods = []
         for method in interface.methods:
             gives = f" → {_arguments(method.gives)}" if method.gives else ""
             call = code(f"{method.name}({_arguments(method.takes)}){gives}")
             action = code(f"{NAME}.{method.action}") if method.action else ""
-            rows.append((call, action, cell(method.doc)))
-        page.append(table(("method", "polkit action", "meaning"), rows))
+            methods.append((call, action, cell(method.doc)))
+        page.append(table(("method", "polkit action", "meaning"), methods))
     if interface.signals:
         signals = (
             (code(f"{signal.name}({_arguments(signal.args)})"), cell(signal.doc))
