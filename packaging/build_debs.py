@@ -50,7 +50,7 @@ mv ../*.deb ../*.dsc ../*.tar.* ../*.changes ../*.buildinfo /out/
 
 # What it says about nobody's archive, and a root in which it is right to be root.
 LINTIAN = (
-    *("lintian", "--allow-root", "--pedantic", "--info", "--tag-display-limit", "0"),
+    *("lintian", "--allow-root", "--pedantic", "--tag-display-limit", "0"),
     *("--fail-on", "error,warning,pedantic"),
     *("--suppress-tags", "initial-upload-closes-no-bugs,bad-distribution-in-changes-file"),
 )

@@ -15,7 +15,7 @@ PLACES: dict[str, tuple[str, str]] = {
     "driver/verbs/verbs.h": (r'^#define U4_FW_VERSION\s+"', r'"$'),
     "docs/man/usb4rdmad.8": (r'^\.TH .* "usb4rdma ', r'"'),
     "docs/man/usb4rdmad.toml.5": (r'^\.TH .* "usb4rdma ', r'"'),
-    "packaging/common/org.usb4rdma1.metainfo.xml": (r'<release version="', r'"'),
+    "packaging/common/org.usb4rdma.usb4rdma.metainfo.xml": (r'<release version="', r'"'),
     "packaging/rpm/usb4rdma.spec": (r"^Version:\s+", r"$"),
     "packaging/arch/PKGBUILD": (r"^pkgver=", r"$"),
     "CHANGELOG.md": (r"^## ", r" \("),

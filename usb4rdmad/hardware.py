@@ -23,6 +23,7 @@ class SysfsMachine:
     def __init__(self, sysfs: Path = Path("/sys")) -> None:
         self._devices = sysfs / "bus" / "thunderbolt" / "devices"
         self._lockdown = sysfs / "kernel" / "security" / "lockdown"
+        self._enforced = sysfs / "module" / "module" / "parameters" / "sig_enforce"
 
     def hardware(self) -> Hardware:
         """As it is now."""
@@ -49,8 +50,13 @@ class SysfsMachine:
                     )
                 )
         ports.sort(key=lambda p: (p.domain, p.number))
-        locked = re.search(r"\[(integrity|confidentiality)\]", _text(self._lockdown))
-        return Hardware(tuple(ports), bool(guards) and all(guards), locked is not None)
+        return Hardware(tuple(ports), bool(guards) and all(guards), self._refuses())
+
+    def _refuses(self) -> bool:
+        """Whether this kernel loads no module that is not signed by a key it knows."""
+        if re.search(r"\[(integrity|confidentiality)\]", _text(self._lockdown)):
+            return True
+        return _text(self._enforced) == "Y"
 
 
 def _entries(path: Path) -> list[Path]:

@@ -21,7 +21,7 @@ DIST = "dist"
 _ADD_DKMS = r"""
 set -e
 apt-get update
-apt-get install -y dkms gcc make /debs/linux-headers-*.deb /debs/linux-kbuild-*.deb \
+apt-get install -y dkms gcc make openssl /debs/linux-headers-*.deb /debs/linux-kbuild-*.deb \
     $(ls /debs/linux-base-*.deb 2>/dev/null || true)
 apt-get clean
 rm -rf /var/lib/apt/lists/*

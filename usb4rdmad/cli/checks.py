@@ -119,6 +119,10 @@ def module(system: System) -> Iterable[Finding]:
         )
 
 
+# Where DKMS keeps the certificate of its key: its own place, and Ubuntu's.
+_SIGNING_KEYS = ("/var/lib/dkms/mok.pub", "/var/lib/shim-signed/mok/MOK.der")
+
+
 def _not_loaded(system: System) -> Iterable[Finding]:
     if not secure_boot(system):
         yield Finding(
@@ -128,8 +132,17 @@ def _not_loaded(system: System) -> Iterable[Finding]:
             "modprobe usb4_rdma",
         )
         return
-    key = "/var/lib/dkms/mok.pub"
-    known = system.run("mokutil", "--test-key", key) if system.exists(key) else None
+    key = next((key for key in _SIGNING_KEYS if system.exists(key)), "")
+    if not key:
+        # Without openssl DKMS can make no key, and leaves its modules unsigned.
+        yield Finding(
+            "secure-boot-unsigned",
+            Level.TROUBLE,
+            "Secure Boot (or kernel lockdown) refuses the driver: DKMS had no key to sign it with",
+            "install openssl and mokutil, then: dkms unbuild usb4rdma --all && dkms autoinstall",
+        )
+        return
+    known = system.run("mokutil", "--test-key", key)
     if known is not None and "is already enrolled" in known[1]:
         yield Finding(
             "module-not-loaded",

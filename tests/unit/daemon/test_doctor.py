@@ -99,6 +99,18 @@ def _secure_boot(pc: Pc) -> None:
     pc.unloaded(built=True)
     file = pc.write("/sys/firmware/efi/efivars/SecureBoot-8be4df61")
     file.write_bytes(b"\x06\0\0\0\x01")
+    pc.write("/var/lib/dkms/mok.pub")
+
+
+def _enforced(pc: Pc) -> None:
+    pc.unloaded(built=True)
+    pc.write("/sys/module/module/parameters/sig_enforce", "Y")
+    pc.write("/var/lib/shim-signed/mok/MOK.der")
+
+
+def _unsigned(pc: Pc) -> None:
+    _locked_down(pc)
+    (pc.root / "var/lib/dkms/mok.pub").unlink()
 
 
 def _locked_down(pc: Pc) -> None:
@@ -164,6 +176,8 @@ TROUBLES: list[tuple[str, str, Callable[[Pc], Any]]] = [
     ("module-not-loaded", "modprobe usb4_rdma", _enrolled),
     ("secure-boot", "mokutil --import /var/lib/dkms/mok.pub", _secure_boot),
     ("secure-boot", "mokutil --import /var/lib/dkms/mok.pub", _locked_down),
+    ("secure-boot", "mokutil --import /var/lib/shim-signed/mok/MOK.der", _enforced),
+    ("secure-boot-unsigned", "install openssl", _unsigned),
     (
         "driver-version",
         "modprobe -r usb4_rdma",

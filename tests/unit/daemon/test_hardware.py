@@ -59,3 +59,12 @@ def test_placed_keys_are_read_and_a_bad_file_spoils_no_other(
     (peer,) = placed.load(tmp_path)
     assert (peer.public_key.hex(), peer.name, peer.trust) == (KEY, "mars", Trust.PLACED)
     assert placed.load(tmp_path / "none") == ()
+
+
+def test_a_kernel_that_wants_signatures_is_known_without_lockdown(tmp_path: Path) -> None:
+    assert not SysfsMachine(tmp_path).hardware().locked_down
+    write(tmp_path / "kernel" / "security" / "lockdown", "[none] integrity confidentiality\n")
+    write(tmp_path / "module" / "module" / "parameters" / "sig_enforce", "N\n")
+    assert not SysfsMachine(tmp_path).hardware().locked_down
+    write(tmp_path / "module" / "module" / "parameters" / "sig_enforce", "Y\n")
+    assert SysfsMachine(tmp_path).hardware().locked_down

@@ -151,15 +151,15 @@ def test_the_catalogue_of_software_centres_knows_the_drivers_alias() -> None:
     """The alias that the module has for a host that offers our service."""
     source = (TOP / "driver/link/service.c").read_text()
     key, protocol = re.findall(r'TB_SERVICE\("(\w+)", (\d+)\)', source)[0]
-    tree = ElementTree.parse(TOP / "packaging/common/org.usb4rdma1.metainfo.xml")
+    tree = ElementTree.parse(TOP / "packaging/common/org.usb4rdma.usb4rdma.metainfo.xml")
     provided = [element.text for element in tree.iterfind("provides/modalias")]
     assert provided == [f"tbsvc:k{key}p{int(protocol):08X}v*r*"]
 
 
 def test_every_package_test_is_there() -> None:
-    names = re.findall(r"^Tests: (.+)$", (DEBIAN / "tests/control.autodep8").read_text(), re.M)
+    names = re.findall(r"^Tests: (.+)$", (DEBIAN / "tests/control").read_text(), re.M)
     assert names
-    scripts = {path.name for path in (DEBIAN / "tests").iterdir()} - {"control.autodep8"}
+    scripts = {path.name for path in (DEBIAN / "tests").iterdir()} - {"control"}
     assert set(names) == scripts
 
 
