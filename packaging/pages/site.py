@@ -100,7 +100,7 @@ def shown(path: str) -> str:
 def manual(path: Path) -> str:
     """A manual as a terminal without colours shows it."""
     done = subprocess.run(
-        ["groff", "-mandoc", "-Tutf8", "-P-c", "-P-b", "-P-u", "-rLL=80n", str(path)],
+        ["groff", "-mandoc", "-Tutf8", "-P-c", "-P-b", "-P-u", "-rLL=80n", "-dAD=l", "-rHY=0", str(path)],
         check=True,
         capture_output=True,
         text=True,
@@ -143,6 +143,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """A page for the site."""
     text = rewritten(markdown, origin(page.file.src_uri))
+    # A comment before the title would hide the title from MkDocs.
+    text = re.sub(r"\A(?:<!--.*?-->\s*)+", "", text, flags=re.DOTALL)
     text = re.sub(r"^```session .*$", "```console", text, flags=re.MULTILINE)
     # In a table a bar in code needs a backslash on GitHub, and here none.
     return re.sub(r"`[^`\n]+`", lambda m: m[0].replace("\\|", "|"), text)
