@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 TOP = Path(__file__).resolve().parents[1]
-RESULT = TOP / "build/results/dkms-matrix.json"
+RESULTS = TOP / "build/results"
 KEPT = TOP / "docs/data/dkms-matrix.json"
 
 INTRODUCTION = """\
@@ -45,10 +45,10 @@ def load(path: Path = KEPT) -> dict[str, Any]:
     return found
 
 
-def gather(kept: dict[str, Any], result: Path = RESULT) -> dict[str, Any]:
+def gather(kept: dict[str, Any], results: Path = RESULTS) -> dict[str, Any]:
     """What is kept, or the last run's table if that is newer."""
-    found = load(result)
-    newer = found.get("rows") and found["date"] >= kept.get("date", "")
+    found = load(results / "dkms-matrix.json")
+    newer = bool(found.get("rows")) and found["date"] >= kept.get("date", "")
     return found if newer else kept
 
 
@@ -65,6 +65,8 @@ def version_key(version: str) -> tuple[int, ...]:
 
 def page(kept: dict[str, Any]) -> str:
     """The whole page."""
+    if not kept:
+        return "# Kernels\n\nNobody has run `make dkms-matrix` yet.\n"
     rows = sorted(
         kept["rows"],
         key=lambda row: (version_key(row["kernel"]), row["kernel"], row["release"]),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import compatibility
 import faults
+import kernels
 
 from . import build
 
@@ -29,6 +30,10 @@ def main() -> int:
         if (found := faults.gather(lossy, options.results)) != lossy:
             faults.save(found)
             print(f"{faults.KEPT.relative_to(build.TOP)}: gathered")
+        matrix = kernels.load()
+        if (newest := kernels.gather(matrix, options.results)) != matrix:
+            kernels.save(newest)
+            print(f"{kernels.KEPT.relative_to(build.TOP)}: gathered")
     changed = build.changed()
     for path, text in changed.items():
         print(f"{path.relative_to(build.TOP)}: {'is not up to date' if options.check else 'made'}")

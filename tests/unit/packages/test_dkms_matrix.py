@@ -143,11 +143,11 @@ def test_the_page_has_a_line_for_each_row_and_counts_them() -> None:
 
 
 def test_an_older_result_does_not_replace_what_is_kept(tmp_path: Path) -> None:
-    result = tmp_path / "result.json"
+    result = tmp_path / "dkms-matrix.json"
     result.write_text('{"date": "2026-11-20", "rows": [1]}')
     kept = {"date": "2026-11-21", "rows": [2]}
-    assert kernels_page.gather(kept, result) is kept
+    assert kernels_page.gather(kept, tmp_path) is kept
     result.write_text('{"date": "2026-11-21", "rows": [1]}')
-    assert kernels_page.gather(kept, result)["rows"] == [1]
+    assert kernels_page.gather(kept, tmp_path)["rows"] == [1]
     result.write_text('{"date": "2026-11-22", "rows": []}')
-    assert kernels_page.gather(kept, result) is kept
+    assert kernels_page.gather(kept, tmp_path) is kept
