@@ -70,7 +70,7 @@ def faults(site: Path) -> tuple[list[str], set[str]]:
         for value in (*page.loaded, *page.linked):
             parts = urlsplit(value)
             if parts.scheme or parts.netloc:
-                abroad.add(value)
+                abroad |= {value} if parts.netloc else set()
                 continue
             target = path
             if parts.path:

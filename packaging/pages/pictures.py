@@ -77,8 +77,8 @@ def _host(x: int, name: str) -> str:
     out += _box(x + 20, 152, 230, 50, "ours", "driver/verbs", "device usb4rdma0, queue pairs")
     out += _box(x + 20, 208, 230, 50, "ours", "driver/transport", "reliable protocol, memory keys")
     out += _box(x + 20, 264, 230, 50, "ours", "driver/link", "handshake, gate, rings, u4rdma0")
-    out += _box(x + 262, 152, 138, 162, "ours", "usb4rdmad", "who may connect", "pairing", "addresses"
-    )
+    says = ("who may connect", "pairing", "addresses")
+    out += _box(x + 262, 152, 138, 162, "ours", "usb4rdmad", *says)
     out += _line((x + 250, 289), (x + 262, 289))
     out += _line((x + 135, 314), (x + 135, 334))
     return out + _box(x + 20, 334, 380, 58, "theirs", "thunderbolt.ko", "of the stock kernel")

@@ -13,11 +13,12 @@ import posixpath
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 TOP = Path(__file__).resolve().parents[2]
 TREE = "tree/"
@@ -100,7 +101,18 @@ def shown(path: str) -> str:
 def manual(path: Path) -> str:
     """A manual as a terminal without colours shows it."""
     done = subprocess.run(
-        ["groff", "-mandoc", "-Tutf8", "-P-c", "-P-b", "-P-u", "-rLL=80n", "-dAD=l", "-rHY=0", str(path)],
+        [
+            "groff",
+            "-mandoc",
+            "-Tutf8",
+            "-P-c",
+            "-P-b",
+            "-P-u",
+            "-rLL=80n",
+            "-dAD=l",
+            "-rHY=0",
+            str(path),
+        ],
         check=True,
         capture_output=True,
         text=True,
@@ -121,6 +133,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Bring along what pages link to, and what those link to."""
+    from mkdocs.structure.files import File
+
     waiting = {
         path
         for file in files.documentation_pages()
