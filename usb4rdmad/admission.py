@@ -50,6 +50,7 @@ def session_up(work: Step, link: Link, event: events.SessionUp) -> None:
             peer_name=event.name,
             secured=True,
             cluster=event.cluster,
+            setup=replace(link.setup, asked=None),
         )
     )
     if kept:

@@ -4,7 +4,9 @@
 A part of the machine, pure. The host with the smaller identity proposes; the
 other accepts or says that the networks clash with something it has. Whoever
 becomes ready later, or whose wish changed, asks for a new proposal (Renew), so
-a lost message or a late daemon costs a second and not the link.
+a lost message or a late daemon costs a second and not the link. A proposal that
+is said again keeps its number: the answer to either is an answer to both. One
+that comes before our gate is open is kept until it is.
 """
 
 from __future__ import annotations
@@ -44,19 +46,28 @@ def wished_mtu(step: Step, link: Link) -> int:
 
 def begin(step: Step, link: Link) -> Link:
     """The gate is open: look at the host's networks, then agree."""
-    link = step.put(replace(link, setup=Setup(seq=link.setup.seq)))
+    link = step.put(replace(link, setup=Setup(seq=link.setup.seq, asked=link.setup.asked)))
     return survey(step, link)
 
 
 def survey(step: Step, link: Link) -> Link:
     """Ask for the host's networks; surveyed() goes on."""
-    if link.authorized and link.kernel.netdev:
-        step.order(Survey(link.name, link.kernel.netdev))
-    return link
+    if not link.authorized or not link.kernel.netdev or link.setup.surveying:
+        return link
+    step.order(Survey(link.name, link.kernel.netdev))
+    return step.put(replace(link, setup=replace(link.setup, surveying=True)))
+
+
+def refresh(step: Step, link: Link) -> Link:
+    """Something about the interface changed: begin, unless it has begun."""
+    setup = link.setup
+    begun = setup.plan is not None or setup.offer is not None or setup.called
+    return link if begun else survey(step, link)
 
 
 def surveyed(step: Step, link: Link, event: NetworkSurveyed) -> Link:
     """The host's networks are known: adopt what is there, answer, or propose."""
+    link = step.put(replace(link, setup=replace(link.setup, surveying=False)))
     if not link.authorized:
         return link
     if not step.settings.configure:
@@ -71,6 +82,7 @@ def surveyed(step: Step, link: Link, event: NetworkSurveyed) -> Link:
     elif link.secured and link.setup.plan is None:
         step.send(link, Renew())
         step.order(StartTimer(link.name, "agree", RESEND))
+        link = step.put(replace(link, setup=replace(link.setup, called=True)))
     return settle(step, link)
 
 
@@ -120,9 +132,10 @@ def _propose(step: Step, link: Link, event: NetworkSurveyed) -> Link:
     if subnets is None:  # no room in the pool: IPv6 alone
         found = addressing.candidate(step.settings, step.identity, link.identity, 0)
         subnets = Subnets(None, found.ipv6)
-    seq = (setup.seq + 1) & 0xFFFF
-    link = step.put(replace(link, setup=replace(setup, attempt=attempt, seq=seq, offer=subnets)))
-    step.send(link, Propose(seq, wished_mtu(step, link), subnets))
+    offer = (wished_mtu(step, link), subnets)
+    seq = setup.seq if setup.offer == offer else (setup.seq + 1) & 0xFFFF
+    link = step.put(replace(link, setup=replace(setup, attempt=attempt, seq=seq, offer=offer)))
+    step.send(link, Propose(seq, *offer))
     step.order(StartTimer(link.name, "agree", RESEND))
     return link
 
@@ -138,7 +151,7 @@ def _enabled(step: Step, subnets: Subnets) -> Subnets:
 
 def proposed(step: Step, link: Link, message: Propose) -> Link:
     """The peer proposes: look at our networks first."""
-    if not link.authorized or _proposes(step, link):
+    if _proposes(step, link):
         return link
     asked = (message.seq, message.mtu, message.subnets)
     return survey(step, step.put(replace(link, setup=replace(link.setup, asked=asked))))
@@ -162,7 +175,7 @@ def accepted(step: Step, link: Link, message: Accept) -> Link:
     if not link.authorized or setup.offer is None or message.seq != setup.seq:
         return link
     mtu = min(message.mtu, wished_mtu(step, link))
-    return _agreed(step, link, setup.offer, mtu)
+    return _agreed(step, link, setup.offer[1], mtu)
 
 
 def clashed(step: Step, link: Link, message: Clash) -> Link:
@@ -173,7 +186,7 @@ def clashed(step: Step, link: Link, message: Clash) -> Link:
     peer = step.peers.get(link.identity)
     if setup.attempt == 0 and peer is not None and _any(peer.subnets):
         step.save(replace(peer, subnets=Subnets()))
-        attempt = 0 if setup.offer == peer.subnets else 1
+        attempt = 0 if setup.offer[1] == peer.subnets else 1
     else:
         attempt = setup.attempt + 1
     return survey(step, step.put(replace(link, setup=replace(setup, attempt=attempt, offer=None))))
@@ -193,7 +206,8 @@ def _agreed(step: Step, link: Link, subnets: Subnets, mtu: int) -> Link:
 
 
 def configured(step: Step, link: Link, event: Configured) -> Link:
-    """The interface took the plan, or refused it."""
+    """The interface took the plan, or refused it, or could not even be looked at."""
+    link = step.put(replace(link, setup=replace(link.setup, surveying=False)))
     if not link.authorized:
         return link
     if event.error:
@@ -246,4 +260,6 @@ def settle(step: Step, link: Link) -> Link:
         young = step.now - link.since < PORT_PATIENCE * 1_000_000
         step.order(StartTimer(link.name, "port", PORT_RETRY if young else PORT_PATIENCE))
         return step.move(link, _not_active(link), Reason.WAITING_PORT)
+    if link.state is not LinkState.ACTIVE:
+        step.order(StopTimer(link.name, "port"))
     return probing.consider(step, step.move(link, LinkState.ACTIVE))

@@ -23,6 +23,7 @@ from .probes import Probes
 
 ATTACH_RETRY = 1.0
 HARDWARE_PAUSE = 0.1
+RESCAN_PAUSE = 0.5
 EPERM, EIO = 1, 5
 
 
@@ -130,6 +131,16 @@ class Hub:
         self._timers.pop(("", "hardware"), None)
         if self._machine is not None:
             self.post(events.HardwareSeen(self._machine.hardware()))
+
+    def rescan(self) -> None:
+        """The machine has slept: scan soon, once for all who say so."""
+        if ("", "rescan") not in self._timers:
+            loop = asyncio.get_running_loop()
+            self._timer(("", "rescan"), loop.call_later(RESCAN_PAUSE, self._rescan))
+
+    def _rescan(self) -> None:
+        self._timers.pop(("", "rescan"), None)
+        self.scan()
 
     def scan(self) -> None:
         """Read all links again: at start, and when events were lost."""
@@ -262,7 +273,7 @@ class Hub:
         try:
             used = self._networks.used(order.netdev)
             interface = self._networks.interface(order.netdev)
-        except NetworkError as error:
+        except (NetworkError, OSError, ValueError) as error:
             self.post(events.Configured(order.link, str(error)))
             return
         self.post(events.NetworkSurveyed(order.link, used, interface))
@@ -270,7 +281,7 @@ class Hub:
     def _configure(self, order: orders.Configure) -> None:
         try:
             self._networks.configure(order.netdev, order.mtu, order.addresses)
-        except NetworkError as error:
+        except (NetworkError, OSError, ValueError) as error:
             self.post(events.Configured(order.link, str(error)))
             return
         self.post(events.Configured(order.link, ""))

@@ -32,7 +32,7 @@ from .orders import (
 from .policy import may_adopt
 from .step import TIMERS, Step
 
-RETRY_MAX = 60.0
+RETRY_FIRST, RETRY_MAX = 1.0, 60.0
 EALREADY, ESTALE = 114, 116
 
 
@@ -144,8 +144,8 @@ def _kernel(work: Step, kernel: KernelLink) -> None:
 
 def _refresh(work: Step, link: Link) -> None:
     """Something about an open link changed: look at its port again."""
-    if link.setup.plan is None and link.kernel.netdev and link.state is not LinkState.AUTHORIZING:
-        agreement.survey(work, link)
+    if link.state is not LinkState.AUTHORIZING:
+        link = agreement.refresh(work, link)
     if link.kernel.ibdev:
         work.order(ReadPort(link.name, link.kernel.ibdev))
     agreement.settle(work, link)
@@ -201,7 +201,7 @@ def _authorize_done(work: Step, link: Link, event: events.AuthorizeDone) -> None
         # The kernel is at a newer instance, of which we shall hear.
         work.move(link, LinkState.HANDSHAKING)
     else:
-        delay = min(RETRY_MAX, 2.0 ** min(link.failures, 6))
+        delay = min(RETRY_MAX, RETRY_FIRST * 2.0 ** min(link.failures, 6))
         link = replace(link, failures=link.failures + 1)
         work.order(StartTimer(link.name, "retry", delay))
         work.report("authorize-failed", link, errno=str(event.error))

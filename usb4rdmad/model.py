@@ -212,8 +212,12 @@ class Setup:
 
     attempt: int = 0
     seq: int = 0
-    offer: Subnets | None = None
-    """Ours, waiting for an answer."""
+    surveying: bool = False
+    """The host's networks are being read."""
+    called: bool = False
+    """The peer was asked to propose."""
+    offer: tuple[int, Subnets] | None = None
+    """Ours, waiting for an answer: MTU, networks."""
     asked: tuple[int, int, Subnets] | None = None
     """The peer's, waiting for ours: number, MTU, networks."""
     plan: Plan | None = None

@@ -32,7 +32,8 @@ def decide(
     A key we know decides alone, whatever the policy says about strangers. A
     stranger that gives the name of a host we know is shut out: either that host
     lost its key or somebody plays it, and only a person can tell which (forget
-    the old key, then pair again). Not so under tofu, which lets any other name
+    the old key, then pair again). That is said under `off`, too, which lets no
+    stranger in anyhow. Not so under tofu, which lets any other name
     in anyhow, and under cluster, where it proved the secret (`cluster`): there
     it is admitted as the new host it is, with the reason set so that it is
     reported loudly.
@@ -44,8 +45,6 @@ def decide(
         if known.trust is Trust.BLOCKED:
             return Verdict.REFUSE, Reason.PEER_BLOCKED
         return Verdict.ADMIT, Reason.NONE
-    if policy is Policy.OFF:
-        return Verdict.REFUSE, Reason.POLICY_OFF
     if policy is Policy.CLUSTER and not cluster:
         return Verdict.REFUSE, Reason.CLUSTER_SECRET
     impostor = bool(name) and any(p.name == name for p in peers.values())
@@ -53,6 +52,8 @@ def decide(
         return Verdict.PIN, Reason.KEY_CHANGED if impostor else Reason.NONE
     if impostor:
         return Verdict.REFUSE, Reason.KEY_CHANGED
+    if policy is Policy.OFF:
+        return Verdict.REFUSE, Reason.POLICY_OFF
     return Verdict.ASK, Reason.UNKNOWN_PEER
 
 

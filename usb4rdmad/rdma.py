@@ -7,6 +7,7 @@ removal of a device.
 
 from __future__ import annotations
 
+import os
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -34,16 +35,10 @@ class SysfsRdma:
         base = self._infiniband / ibdev / "ports" / "1"
         active = _read(base / "state").startswith("4:")
         gids: list[tuple[int, str, str]] = []
-        try:
-            names = sorted(int(p.name) for p in (base / "gids").iterdir())[:GIDS_MAX]
-        except (OSError, ValueError):
-            return Port()
-        for index in names:
+        for index, text in _table(base / "gids"):
             try:
-                gid = IPv6Address(_read(base / "gids" / str(index)))
+                gid = IPv6Address(text)
             except ValueError:
-                continue
-            if int(gid) == 0:
                 continue
             kind = _read(base / "gid_attrs" / "types" / str(index))
             gids.append((index, gid.packed.hex(":", 2), kind))
@@ -65,6 +60,33 @@ class SysfsRdma:
         found["RxBytes"] += found.get("rx_bytes", 0)
         found["TxBytes"] += found.get("tx_bytes", 0)
         return found
+
+
+def _table(folder: Path) -> list[tuple[int, str]]:
+    """The non-zero GIDs. Nearly all of the table is empty and it is read often, so this is done
+    with as little as can be."""
+    found = []
+    try:
+        at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return []
+    try:
+        for index in sorted(int(name) for name in os.listdir(at) if name.isdigit())[:GIDS_MAX]:
+            try:
+                fd = os.open(str(index), os.O_RDONLY | os.O_CLOEXEC, dir_fd=at)
+            except OSError:
+                continue
+            try:
+                raw = os.read(fd, 64).strip()
+            except OSError:
+                raw = b""
+            finally:
+                os.close(fd)
+            if raw.strip(b"0:"):
+                found.append((index, raw.decode("ascii", "replace")))
+    finally:
+        os.close(at)
+    return found
 
 
 def _read(path: Path) -> str:

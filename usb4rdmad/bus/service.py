@@ -19,6 +19,10 @@ from .interfaces import MANAGER
 from .methods import Methods, Settings, link_named
 from .publish import Emission, Publisher
 
+SLEEP_MATCH = (
+    "type='signal',sender='org.freedesktop.login1',path='/org/freedesktop/login1',"
+    "interface='org.freedesktop.login1.Manager',member='PrepareForSleep'"
+)
 DRIVER_AGE = 1.0
 """Seconds for which the driver's version is not looked up again."""
 
@@ -41,6 +45,14 @@ class BusService:
         self._connection = Connection(address)
         self._agents.use(self._connection)
         await self._connection.open(self._dispatcher.handle, self._heard)
+        self._connection.tell(
+            "org.freedesktop.DBus",
+            "/org/freedesktop/DBus",
+            "org.freedesktop.DBus",
+            "AddMatch",
+            "s",
+            [SLEEP_MATCH],
+        )
         self._publisher.reset(self._objects())
         await self._connection.own(NAME)
 
@@ -109,6 +121,11 @@ class BusService:
     def _heard(
         self, sender: str, path: str, interface: str, member: str, body: Sequence[Any]
     ) -> None:
+        if interface == "org.freedesktop.login1.Manager" and member == "PrepareForSleep":
+            # Anybody can send this to us alone; hub.rescan() is cheap however often it is called.
+            if list(body) == [False]:
+                self._hub.rescan()
+            return
         self._agents.heard(sender, member, body)
 
     async def _allow(self, call: wire.Call, action: str) -> int:

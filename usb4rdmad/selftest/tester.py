@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -50,6 +49,7 @@ class ChildProbe:
         self._remote: asyncio.Future[tuple[bytes, Callable[[Measured], None]]]
         self._remote = loop.create_future()
         self._closed = False
+        self._ending = False
         self._task = loop.create_task(self._live(words, opened), name="self-test")
 
     def run(self, remote: bytes, done: Callable[[Measured], None]) -> None:
@@ -60,7 +60,8 @@ class ChildProbe:
     def close(self) -> None:
         """As ports.Probe says. The process is killed; its end is waited for in the background."""
         self._closed = True
-        self._task.cancel()
+        if not self._ending:
+            self._task.cancel()
 
     async def _live(self, words: tuple[str, ...], opened: Callable[[bytes | str], None]) -> None:
         environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "LANG": "C.UTF-8"}
@@ -82,22 +83,12 @@ class ChildProbe:
             if not self._closed:
                 done(measured)
         finally:
+            self._ending = True
+            # Kills it and closes its pipes now: when garbage is collected the loop may be gone.
+            inner: Any = process
+            inner._transport.close()
             # Shielded: the cancelled task still has to collect its child.
-            await asyncio.shield(_end(process))
-
-
-async def _end(process: Process) -> None:
-    """Kill it and wait until nothing of it is left."""
-    assert process.stdin is not None and process.stdout is not None
-    process.stdin.close()
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
-    while await process.stdout.read(LINE_MAX):
-        pass
-    await process.wait()
-    # Until its pipe is closed too: the event loop may be gone when garbage is collected.
-    with contextlib.suppress(OSError):
-        await process.stdin.wait_closed()
+            await asyncio.shield(process.wait())
 
 
 async def _endpoint(process: Process) -> bytes | str:

@@ -137,7 +137,50 @@ def test_a_lost_message_is_sent_again_by_the_timer() -> None:
     s, first = play(opened(LARGER), survey())
     assert any(isinstance(o, orders.StartTimer) and o.purpose == "agree" for o in first)
     s, todo = play(s, ev.TimerFired("link0", "agree"), survey())
+    assert sent(todo) == [messages.Propose(1, 4192, drawn(LARGER))]
+
+
+def test_a_proposal_said_again_keeps_its_number_so_that_either_answer_counts() -> None:
+    """On a slow host the answer to the first comes after the second was sent."""
+    s, _ = play(opened(LARGER), survey())
+    s, todo = play(s, got(messages.Renew()), survey())
+    assert sent(todo) == [messages.Propose(1, 4192, drawn(LARGER))]
+    s, todo = play(s, got(messages.Accept(1, 4192)))
+    assert len(configures(todo)) == 1
+    _, todo = play(s, got(messages.Accept(1, 4192)))
+    assert not todo
+    _, todo = play(s, got(messages.Renew()), survey())
     assert sent(todo) == [messages.Propose(2, 4192, drawn(LARGER))]
+
+
+def test_what_was_proposed_before_the_gate_opened_is_answered_when_it_does() -> None:
+    start = replace(state(Policy.CONFIRM, peer(SMALLER, Trust.CONFIRMED)), settings=Settings())
+    s, _ = play(start, SEEN, ev.SessionUp("link0", 1, SMALLER, "mars"))
+    s, todo = play(s, got(messages.Propose(4, 4192, drawn(SMALLER))))
+    assert not todo
+    kernel = replace(DONE.kernel, peer=fingerprint(SMALLER))  # type: ignore[type-var]
+    s, _ = play(s, replace(DONE, kernel=kernel))
+    s, todo = play(s, survey())
+    assert sent(todo) == [messages.Accept(4, 4192)] and configures(todo)
+
+
+def test_a_proposal_of_an_earlier_session_is_not_answered() -> None:
+    s, _ = play(opened(SMALLER), ev.SessionUp("link0", 1, SMALLER, "mars"))
+    s, _ = play(s, got(messages.Propose(4, 4192, drawn(SMALLER))))
+    s, _ = play(s, ev.SessionUp("link0", 1, SMALLER, "mars"))
+    _, todo = play(s, survey())
+    assert sent(todo) == [messages.Renew()]
+
+
+@pytest.mark.parametrize("key", [SMALLER, LARGER])
+def test_uevents_begin_no_second_agreement(key: bytes) -> None:
+    s = opened(key)
+    seen = ev.KernelSeen(replace(ACTIVE.kernel, peer=fingerprint(key)))
+    s, todo = play(s, seen, seen)
+    assert not any(isinstance(o, orders.Survey) for o in todo), "one is on its way"
+    s, _ = play(s, survey())
+    _, todo = play(s, seen, seen)
+    assert not any(isinstance(o, orders.Survey) for o in todo)
 
 
 def test_an_interface_that_refuses_is_tried_again() -> None:
