@@ -15,6 +15,8 @@ from usb4rdmad.bus.connection import _PatientSocket
 
 NAME = "org.usb4rdma1"
 ROOT = "/org/usb4rdma1"
+LINK = f"{ROOT}/links/l00_0000000000000001"
+"""The first cable's."""
 PROPERTIES = "org.freedesktop.DBus.Properties"
 MANAGER = "org.freedesktop.DBus.ObjectManager"
 
@@ -103,4 +105,14 @@ async def client(address: str) -> AsyncIterator[BusClient]:
         bus.disconnect()
 
 
-__all__ = ["MANAGER", "NAME", "PROPERTIES", "ROOT", "BusClient", "BusError", "Variant", "client"]
+__all__ = [
+    "LINK",
+    "MANAGER",
+    "NAME",
+    "PROPERTIES",
+    "ROOT",
+    "BusClient",
+    "BusError",
+    "Variant",
+    "client",
+]

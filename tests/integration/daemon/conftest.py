@@ -28,6 +28,12 @@ BUS_CONFIG = """\
 """
 
 
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody pulls the plug of a test; that the store syncs is tested in test_store.py."""
+    monkeypatch.setattr("usb4rdmad.store.os.fsync", lambda fd: None)
+
+
 @pytest.fixture
 def buses() -> list[subprocess.Popen[str]]:
     """The message buses that run, oldest first."""

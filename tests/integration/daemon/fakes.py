@@ -389,3 +389,34 @@ async def turn(*hosts: FakeHost) -> None:
         assert host.hub is not None
         await host.hub.flush()
     await asyncio.sleep(0)
+
+
+Hosts = Callable[..., FakeHost]
+"""The fixture `hosts`: makes one, each with a bus of its own."""
+
+
+def pair(hosts: Hosts, **options: object) -> tuple[FakeHost, FakeHost, Cable]:
+    """Two hosts and the cable between them, not plugged yet."""
+    a, b = hosts("nova", **options), hosts("mars", **options)
+    return a, b, Cable(a, b)
+
+
+@contextlib.asynccontextmanager
+async def strangers(
+    hosts: Hosts, extra: str = ""
+) -> AsyncIterator[tuple[FakeHost, FakeHost, Cable]]:
+    """Two hosts that ask people, joined by a cable."""
+    a = hosts("nova", policy="confirm", extra=extra)
+    b = hosts("mars", policy="confirm", extra=extra)
+    cable = Cable(a, b)
+    async with a.daemon(), b.daemon():
+        cable.plug()
+        for host in (a, b):
+            await host.until(LinkState.WAITING_APPROVAL, reason="unknown-peer")
+        yield a, b, cable
+
+
+def hub(host: FakeHost) -> Hub:
+    """Of a daemon that runs."""
+    assert host.hub is not None
+    return host.hub

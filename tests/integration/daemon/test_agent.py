@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,12 +12,10 @@ from dbus_next import Message, MessageType
 from usb4rdmad.bus.agents import AGENTS_MAX
 from usb4rdmad.model import LinkState
 
-from .busclient import NAME, ROOT, BusClient, BusError, client
-from .fakes import Cable, FakeHost
+from .busclient import LINK, NAME, ROOT, BusClient, BusError, client
+from .fakes import Cable, FakeHost, Hosts
 
-Hosts = Callable[..., FakeHost]
 MANAGER = f"{NAME}.Manager"
-LINK = f"{ROOT}/links/l00_0000000000000001"
 
 
 class Agent:

@@ -17,9 +17,8 @@ import pytest
 
 from usb4rdmad.errors import ConfigInvalid
 
-from .fakes import FakeHost
+from .fakes import Hosts
 
-Hosts = Callable[..., FakeHost]
 TOP = Path(__file__).parents[3]
 
 

@@ -10,11 +10,8 @@ import pytest
 
 from usb4rdmad.model import LinkState, Measured
 
-from .busclient import NAME, ROOT, BusClient, BusError, Variant, client
-from .fakes import Cable, FakeHost, FakeProber, turn
-
-Hosts = Callable[..., FakeHost]
-LINK = f"{ROOT}/links/l00_0000000000000001"
+from .busclient import LINK, NAME, BusClient, BusError, Variant, client
+from .fakes import Cable, FakeHost, FakeProber, Hosts, turn
 
 
 def prober(host: FakeHost) -> FakeProber:

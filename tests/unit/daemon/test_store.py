@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -23,6 +25,14 @@ SUBNETS = Subnets(IPv4Network("169.254.3.2/31"), IPv6Network("fd00:1:2:3::/64"))
 PEER = replace(peer(), subnets=SUBNETS, label='a "b" \\ c', first_seen=1, last_seen=2, paired_by=3)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def quick_disk() -> Iterator[None]:
+    """Nobody pulls the plug of a test; one looks at what would be synced."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda fd: None)
+        yield
+
+
 def opened(path: Path) -> Store:
     store = Store(path)
     store.open()
@@ -32,6 +42,27 @@ def opened(path: Path) -> Store:
 def test_peers_come_back_as_they_were_saved(tmp_path: Path) -> None:
     opened(tmp_path).save(PEER)
     assert opened(tmp_path).load() == {PEER.identity: PEER}
+
+
+def test_a_record_is_on_the_disk_before_it_gets_its_name_and_the_name_right_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(tmp_path)
+    done: list[tuple[str, str]] = []
+    rename = Path.rename
+
+    def synced(fd: int) -> None:
+        done.append(("sync", Path(f"/proc/self/fd/{fd}").readlink().name))
+
+    def renamed(source: Path, target: Path) -> Path:
+        done.append(("rename", target.name))
+        return rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    store.save(PEER)
+    name = f"{PEER.identity.hex()}.toml"
+    assert done == [("sync", f".{name}.new"), ("rename", name), ("sync", "peers")]
 
 
 def test_saving_again_replaces_and_deleting_removes(tmp_path: Path) -> None:
