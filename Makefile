@@ -82,8 +82,12 @@ bench-mr: ## time and memory of registering up to 8 GiB, beside Soft-RoCE, into 
 
 SECONDS ?= 600
 .PHONY: fuzz
-fuzz: ## fuzz the transport with libFuzzer for SECONDS=600 (needs clang)
-	@$(SYSTEM_PYTHON) tests/fuzz/run.py --seconds $(SECONDS) $(if $(KEEP),--keep)
+fuzz: ## fuzz with libFuzzer for SECONDS=600 each target, or one TARGET=frame (KEEP=1 keeps inputs, RECORD=1 notes the run)
+	@$(SYSTEM_PYTHON) tests/fuzz/run.py --seconds $(SECONDS) $(addprefix --target ,$(TARGET)) $(if $(KEEP),--keep) $(if $(RECORD),--record)
+
+.PHONY: fuzz-user
+fuzz-user: venv ## fuzz the kernel from a process without privileges: MINUTES=30 KERNEL=debug SEED=1, into docs/fuzzing.md
+	@USB4RDMA_FUZZ_MINUTES=$(if $(filter file,$(origin MINUTES)),30,$(MINUTES)) USB4RDMA_FUZZ_SEED=$(SEED) USB4RDMA_KERNEL=$(KERNEL) $(PYTEST) -v -s tests/vm/test_user_fuzz.py $(PYTEST_ARGS)
 
 .PHONY: faults
 faults: venv ## the long form of the fault matrix: rare faults and many single losses too (for docs-data)
@@ -148,6 +152,14 @@ test-rpms: venv ## the RPM packages' life by dnf: install, upgrade, rebuild, rem
 .PHONY: dkms-matrix
 dkms-matrix: ## DKMS on every kernel header package that Debian offers, an hour (RELEASES='sid trixie'; goes on where it was)
 	@nice -n 10 $(SYSTEM_PYTHON) packaging/dkms_matrix.py $(RELEASES)
+
+.PHONY: repo
+repo: ## make a signed apt repository of the packages in dist/repo/
+	@$(SYSTEM_PYTHON) packaging/build_repo.py
+
+.PHONY: test-lifecycle
+test-lifecycle: venv ## packages at length: fresh hosts, upgrades, a kernel upgrade (an hour without KVM)
+	@USB4RDMA_LONG=1 $(PYTEST) -v -s tests/vm/test_package_life.py tests/vm/test_lifecycle.py $(PYTEST_ARGS)
 
 .PHONY: driver
 driver: ## build the kernel module (KERNEL=6.12, 7.2 or 7.3) into build/KERNEL/

@@ -10,6 +10,7 @@ from pathlib import Path
 import compatibility
 import faults
 import kernels
+import lifecycle
 
 from . import build
 
@@ -34,6 +35,10 @@ def main() -> int:
         if (newest := kernels.gather(matrix, options.results)) != matrix:
             kernels.save(newest)
             print(f"{kernels.KEPT.relative_to(build.TOP)}: gathered")
+        lives = lifecycle.load()
+        if (newer := lifecycle.gather(lives, options.results)) != lives:
+            lifecycle.save(newer)
+            print(f"{lifecycle.KEPT.relative_to(build.TOP)}: gathered")
     changed = build.changed()
     for path, text in changed.items():
         print(f"{path.relative_to(build.TOP)}: {'is not up to date' if options.check else 'made'}")

@@ -15,6 +15,7 @@ for folder in (TOP, TOP / "tests", TOP / "packaging"):
 import compatibility  # noqa: E402
 import faults  # noqa: E402
 import kernels  # noqa: E402
+import lifecycle  # noqa: E402
 from bench import registration  # noqa: E402
 
 from . import figures, markers, pictures, reference  # noqa: E402
@@ -37,6 +38,7 @@ def whole() -> dict[Path, str]:
         DOCS / "compatibility.md": compatibility.page(compatibility.load()),
         DOCS / "faults.md": faults.page(faults.load()),
         DOCS / "kernels.md": kernels.page(kernels.load()),
+        DOCS / "lifecycle.md": lifecycle.page(lifecycle.load()),
         bench / "counts.md": counts.page(),
         bench / "mr-registration.md": registration.page(raw),
         DOCS / "reference/usb4rdmactl.md": reference.tool(),
