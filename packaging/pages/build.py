@@ -18,7 +18,7 @@ import kernels  # noqa: E402
 import lifecycle  # noqa: E402
 from bench import registration  # noqa: E402
 
-from . import figures, markers, pictures, reference  # noqa: E402
+from . import figures, limits, markers, pictures, reference  # noqa: E402
 
 DOCS = TOP / "docs"
 
@@ -53,6 +53,7 @@ def parts() -> dict[str, str]:
     """Parts of hand-written pages, by name."""
     return {
         **figures.parts(DOCS / "bench"),
+        "limits": limits.limits(),
         "reasons": reference.reasons(),
         "programs": compatibility.outline(compatibility.load()),
     }

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 TOP = Path(__file__).resolve().parents[2]
 TREE = "tree/"
+# Pages with tables that want the place of the table of contents.
+WIDE = ("bench/counts.md", "compatibility.md", "faults.md", "kernels.md")
 # Code, which stays as it is, or a link.
 _LINK_OR_CODE = re.compile(
     r"^(?P<fence>```+|~~~+).*?^(?P=fence)[ \t]*$"
@@ -156,6 +158,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """A page for the site."""
+    if page.file.src_uri in WIDE:
+        page.meta["hide"] = ["toc"]
     text = rewritten(markdown, origin(page.file.src_uri))
     # A comment before the title would hide the title from MkDocs.
     text = re.sub(r"\A(?:<!--.*?-->\s*)+", "", text, flags=re.DOTALL)

@@ -93,6 +93,8 @@ def svg(lines: list[Line], title: str) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'role="img" aria-label="{escape(title)}">',
+        # Spaces stay: by this for browsers, by xml:space for renderers of SVG 1.1.
+        "<style>text { white-space: pre }</style>",
         f'<rect width="100%" height="100%" rx="6" fill="{BACKGROUND}"/>',
         f'<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="14" '
         f'fill="{FOREGROUND}" xml:space="preserve">',

@@ -31,3 +31,8 @@ def test_the_picture_is_valid_and_says_all() -> None:
     texts = [one.text for one in root.iter("{http://www.w3.org/2000/svg}text")]
     assert texts == ["●", " 0-1   ", "nova", "a < b & c"]
     assert float(root.attrib["width"]) > 100
+
+
+def test_spaces_stay_in_every_renderer() -> None:
+    picture = svg(lines_of("a   b\n"), "spaces")
+    assert 'xml:space="preserve"' in picture and "white-space: pre" in picture
