@@ -172,7 +172,7 @@ lint: venv ## style, types, shell, packages, and the module with W=1 and sparse 
 	@$(PYTHON) -m mypy
 	@shellcheck .ci/bootstrap .ci/run
 	@for kernel in $(KERNELS); do $(SYSTEM_PYTHON) packaging/build_module.py --strict $$kernel || exit 1; done
-	@$(SYSTEM_PYTHON) packaging/build_debs.py --lint
+	@$(SYSTEM_PYTHON) packaging/judge.py
 
 .PHONY: clean
 clean: ## remove what was built in this tree; the cache stays

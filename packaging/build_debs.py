@@ -22,7 +22,6 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "tests"))
 
-import check_root  # noqa: E402
 import sbom  # noqa: E402
 import versions  # noqa: E402
 from lab import cache, chroot, roots  # noqa: E402
@@ -47,13 +46,6 @@ cd "$FOLDER/usb4rdma"
 dpkg-buildpackage --no-sign
 mv ../*.deb ../*.dsc ../*.tar.* ../*.changes ../*.buildinfo /out/
 """
-
-# What it says about nobody's archive, and a root in which it is right to be root.
-LINTIAN = (
-    *("lintian", "--allow-root", "--pedantic", "--tag-display-limit", "0"),
-    *("--fail-on", "error,warning,pedantic"),
-    *("--suppress-tags", "initial-upload-closes-no-bugs,bad-distribution-in-changes-file"),
-)
 
 
 def source_files() -> list[Path]:
@@ -133,25 +125,8 @@ def compile_to(
         )
 
 
-def judge(folder: Path) -> None:
-    """Lintian on source and packages; BuildError for anything that it finds."""
-    root = check_root.ensure()
-    changes = next(folder.glob("*.changes")).name
-    words = chroot.command(
-        root, [*LINTIAN, f"/out/{changes}"], binds=[chroot.Bind(folder.resolve(), "/out")]
-    )
-    with step("lintian"):
-        chroot.run_logged(words, what="lintian")
-
-
-def build(output: Path, *, lint: bool = False, version: str = "") -> None:
+def build(output: Path, *, version: str = "") -> None:
     """Build into `output`, whose files are replaced only when all went well."""
-    _build(output, version)
-    if lint:
-        judge(output)
-
-
-def _build(output: Path, version: str) -> None:
     stamp = digest(source_files()) + version
     stamp_file = output / ".sources"
     if stamp_file.exists() and stamp_file.read_text() == stamp:
@@ -185,10 +160,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=TOP / "dist")
     parser.add_argument("--version", default="", help="build them of another version")
-    parser.add_argument("--lint", action="store_true", help="run lintian; what it finds is fatal")
     arguments = parser.parse_args()
     with cache.locked("packages"):
-        build(arguments.output, lint=arguments.lint, version=arguments.version)
+        build(arguments.output, version=arguments.version)
     return 0
 
 

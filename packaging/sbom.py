@@ -26,7 +26,7 @@ _LINE = re.compile(
 _HEAD_LINES = 12
 
 
-def annotations() -> list[tuple[list[str], str]]:
+def licences_by_path() -> list[tuple[list[str], str]]:
     """The path patterns of REUSE.toml with their licence, in its order."""
     data = tomllib.loads((TOP / "REUSE.toml").read_text(encoding="utf-8"))
     found = []
@@ -60,7 +60,7 @@ def licence_of(name: str, table: list[tuple[list[str], str]]) -> str | None:
 
 def document(names: Iterable[str], epoch: str) -> dict[str, Any]:
     """The whole document about these files of the tree; the same for the same files."""
-    table = annotations()
+    table = licences_by_path()
     version = versions.current()
     files = []
     for number, name in enumerate(sorted(names)):

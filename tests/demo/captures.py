@@ -102,7 +102,7 @@ def take_traffic(lab: Lab) -> None:
 
 def main() -> int:
     """Take all; 0 if all were taken."""
-    build_debs.build(TOP / "dist", lint=False)
+    build_debs.build(TOP / "dist")
     with Lab.up(name=NAME, **daemons.OPTIONS) as lab:
         daemons.until_links(lab, "active", seconds=120)
         a = lab["a"]

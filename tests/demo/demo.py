@@ -172,7 +172,7 @@ def replug(report: Report, lab: Lab) -> None:
 def run(report: Report) -> Lab:
     """Everything, in order; the lab is up afterwards."""
     with report.step("Debian packages") as step:
-        build_debs.build(TOP / "dist", lint=False)
+        build_debs.build(TOP / "dist")
         step.result = ", ".join(sorted(p.name.split("_")[0] for p in (TOP / "dist").glob("*.deb")))
     with report.step("two hosts, one cable, packages installed with apt") as step:
         lab = Lab.up(name=NAME, hosts=2, install="all", init="systemd", wait_links=False)

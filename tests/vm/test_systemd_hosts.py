@@ -26,7 +26,7 @@ DROP_IN = "/etc/usb4rdma/usb4rdmad.toml.d/99-test.toml"
 
 @pytest.fixture(scope="module")
 def lab_options() -> dict[str, Any]:
-    build_debs.build(TOP / "dist", lint=False)
+    build_debs.build(TOP / "dist")
     return daemons.OPTIONS
 
 

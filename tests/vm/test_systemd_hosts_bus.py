@@ -27,7 +27,7 @@ SESSIONS = sessions.of(TOP / "docs/dbus-sessions.md")
 
 @pytest.fixture(scope="module")
 def lab_options() -> dict[str, Any]:
-    build_debs.build(TOP / "dist", lint=False)
+    build_debs.build(TOP / "dist")
     return daemons.OPTIONS
 
 

@@ -33,7 +33,7 @@ ASK_PEOPLE = '[pairing]\npolicy = "confirm"\n'
 
 @pytest.fixture(scope="module")
 def lab_options() -> dict[str, Any]:
-    build_debs.build(TOP / "dist", lint=False)
+    build_debs.build(TOP / "dist")
     return daemons.OPTIONS
 
 

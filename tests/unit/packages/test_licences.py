@@ -26,7 +26,7 @@ def words(expression: str) -> set[str]:
 
 
 def test_every_licence_that_a_file_names_is_there() -> None:
-    table = sbom.annotations()
+    table = sbom.licences_by_path()
     texts = {path.stem for path in (TOP / "LICENSES").iterdir()}
     wrong = {}
     for name in tracked():
@@ -37,7 +37,7 @@ def test_every_licence_that_a_file_names_is_there() -> None:
 
 
 def test_every_licence_text_is_used() -> None:
-    table = sbom.annotations()
+    table = sbom.licences_by_path()
     used: set[str] = set()
     for name in tracked():
         if not name.startswith("LICENSES/"):
@@ -56,7 +56,7 @@ def test_code_says_its_licence_itself() -> None:
 
 
 def test_what_the_kernel_runs_is_gpl_2_only() -> None:
-    table = sbom.annotations()
+    table = sbom.licences_by_path()
     for name in tracked():
         if name.startswith("driver/") and Path(name).suffix in {".c", ".h"}:
             assert (sbom.licence_of(name, table) or "").startswith("GPL-2.0-only"), name
