@@ -28,6 +28,8 @@ OK, STALE = 0, 1
 HEADER_EOF, RAW_EOF = 2, 8
 FRAME = 4096
 KEPT_FRAMES = 400
+# As many as a router holds for a host that does not take them yet.
+KEPT_PACKETS = 200
 WINDOW = 239
 
 
@@ -60,7 +62,10 @@ class Hostile(Peer):
         self.request = 0
         self.got: deque[bytes] = deque(maxlen=KEPT_FRAMES)
         self.frames_seen = 0
+        self.data_number = 0  # of the last frame that was neither credits nor a probe
+        self.credit: int | None = None  # said in every header instead of the honest limit
         self.replies: deque[str] = deque(maxlen=KEPT_FRAMES)
+        self.packets: deque[tuple[int, list[int]]] = deque(maxlen=KEPT_PACKETS)
 
     # ---- control ----
 
@@ -76,6 +81,8 @@ class Hostile(Peer):
         reply = xdomain.answer(words, self.uuid)
         if reply is None and body[:15] == _protocol(True)[:15] and len(body) >= 40:
             reply = self._ours(words[0], body)
+            if reply:
+                self.packets.append((Kind.XDOMAIN_RESPONSE, reply))
         if reply:
             self.send_control(port, reply, Kind.XDOMAIN_RESPONSE)
 
@@ -99,7 +106,7 @@ class Hostile(Peer):
                 self.ready = False
             else:
                 if tag != self.their_tag:
-                    self.seq, self.limit = 0, credits
+                    self.seq, self.limit, self.frames_seen = 0, credits, 0
                 self.their_tag, self.their_hop = tag, hop
                 self.ready = self.ready or kind == READY
             payload = self.path_body()
@@ -143,7 +150,9 @@ class Hostile(Peer):
         words = self._packet(0, _protocol(lower), header + payload)
         if "length" in head:
             words[0] = words[0] & ~0x3F | head["length"]
-        return self.send_control(1, words, Kind.XDOMAIN_REQUEST)
+        packet = head.get("packet", Kind.XDOMAIN_REQUEST)
+        self.packets.append((packet, words))
+        return self.send_control(1, words, packet)
 
     # ---- data ----
 
@@ -153,9 +162,10 @@ class Hostile(Peer):
         """Header frames are kept from their kind on; credits are honoured by nobody."""
         self.frames_seen += 1
         if eof == HEADER_EOF and len(data) >= LINK_HEADER.size:
-            kind, flags, _, _, _, _, self.limit = LINK_HEADER.unpack_from(data)
+            kind, flags, nraw, _, _, number, self.limit = LINK_HEADER.unpack_from(data)
             if kind != 1:
                 self.got.append(data[:512])
+                self.data_number = number + nraw
             elif flags & 1:
                 self.header(1, b"", {})
 
@@ -168,10 +178,14 @@ class Hostile(Peer):
             fields.get("reserved", 0),
             fields.get("tag", self.their_tag),
             fields.get("seq", self.seq),
-            fields.get("limit", (self.frames_seen + WINDOW) & 0xFFFFFFFF),
+            fields.get("limit", self.honest_limit() if self.credit is None else self.credit),
         )
         self.seq = (self.seq + 1) & 0xFFFFFFFF
         return self.send_frame(1, self.hop, (head + payload)[:FRAME], 1, HEADER_EOF)
+
+    def honest_limit(self) -> int:
+        """The frame number that the host must not reach."""
+        return (self.frames_seen + WINDOW) & 0xFFFFFFFF
 
     def raw(self, data: bytes) -> bool:
         """A raw frame with the number that is next."""
@@ -182,7 +196,7 @@ class Hostile(Peer):
     # ---- what tests ask for ----
 
     def command(self, request: dict[str, Any]) -> dict[str, Any]:
-        """See the methods of tests/vm/hostile.py."""
+        """What tests/vm/attacker.py asks for."""
         what = request.get("do")
         if what == "state":
             return {
@@ -190,7 +204,11 @@ class Hostile(Peer):
                 "their_tag": self.their_tag,
                 "their_token": self.their_token,
                 "frames_seen": self.frames_seen,
+                "data_number": self.data_number,
+                "honest_limit": self.honest_limit(),
                 "seq": self.seq,
+                **{name: getattr(self, name).hex() for name in ("uuid", "their_uuid", "host_id")},
+                **{name: getattr(self, name) for name in ("token", "tag", "epoch")},
             }
         if what == "set":
             for name, value in request["fields"].items():
@@ -230,10 +248,16 @@ class Hostile(Peer):
                 body = {HELLO: self.hello_body}.get(kind, self.path_body)()
             else:
                 body = bytes.fromhex(payload)
-            times = request.get("times", 1)
-            return {
-                "sent": sum(self.ask(kind, body, request.get("head", {})) for _ in range(times))
-            }
+            heads = [dict(request.get("head", {})) for _ in range(request.get("times", 1))]
+            if request.get("vary"):
+                # Each is from somebody else.
+                for n, head in enumerate(heads):
+                    head["from"] = head.get("from", self.token) + n
+            return {"sent": sum(self.ask(kind, body, head) for head in heads)}
+        if what == "replay":
+            kept = list(self.packets)
+            sent = sum(self.send_control(1, words, kind) for kind, words in kept)
+            return {"sent": sent, "kinds": sorted({kind for kind, _ in kept})}
         if what == "received":
             found = {"frames": [data.hex() for data in self.got], "replies": list(self.replies)}
             self.got.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,27 +96,29 @@ class Answer:
 class Attacker:
     """The scripted peer `x`, and the program on host `a` that it attacks."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, peer: str = PEER) -> None:
         self.lab = lab
+        self.peer = peer
         self.victim: Process | None = None
         self.facts: dict[str, Any] = {}
         self.lines = 0
 
     def do(self, what: str, **fields: Any) -> dict[str, Any]:
         """A command to the peer; see tests/hostile/peer.py."""
-        return self.lab.cable("peer", host=PEER, do=what, **fields)
+        return self.lab.cable("peer", host=self.peer, do=what, **fields)
 
     def set(self, **fields: Any) -> None:
         """Change what the peer is: its epoch, what it answers."""
         self.do("set", fields=fields)
 
-    def start(self) -> None:
-        """Start the victim."""
+    def start(self, device: str = DEVICE) -> None:
+        """Start the victim, connected with this peer's device."""
         host = self.lab["a"]
         peer_gid = "0000:0000:0000:0000:0000:ffff:0a2a:0002"
-        words = f"--device {DEVICE} --gid {gid_of(host)} --peer-gid {peer_gid}"
+        words = f"--device {device} --gid {gid_of(host, device=device)} --peer-gid {peer_gid}"
         words += f" --peer-qpn {PEER_QPN}"
         self.victim = host.start(f"python3 {program(host, 'victim.py')} {words}")
+        self.lines = 0
         self.facts = self._line()
 
     def stop(self) -> None:
@@ -144,12 +146,17 @@ class Attacker:
         self.victim.write(word + "\n")
         return self._line()
 
-    def counters(self) -> dict[str, int]:
+    def counters(self, device: str = DEVICE) -> dict[str, int]:
         """The device's hardware counters on the victim's host."""
-        path = f"/sys/class/infiniband/{DEVICE}/ports/1/hw_counters"
+        path = f"/sys/class/infiniband/{device}/ports/1/hw_counters"
         shown = self.lab["a"].run(f"cd {path} && grep . *", check=True).out
         pairs = (line.rsplit(":", 1) for line in shown.splitlines())
         return {name: int(value) for name, value in pairs if value.strip().isdigit()}
+
+    def heard(self) -> None:
+        """Until the host has sent two frames more, were they only probes for credits."""
+        seen = self.do("state")["frames_seen"]
+        until("the host sends", 30, lambda: self.do("state")["frames_seen"] >= seen + 2)
 
     def send(self, segment: Segment, **fields: Any) -> None:
         """One segment with its raw frames, and a header behind it that confirms the run."""
@@ -178,3 +185,66 @@ class Attacker:
     def qpn(self, name: str) -> int:
         """The number of one of the victim's queue pairs."""
         return int(self.facts["qpn"][name])
+
+
+def write(attacker: Attacker, **fields: Any) -> Segment:
+    """An honest WRITE of 64 bytes, but for what `fields` say."""
+    honest = Segment(
+        OPS["WRITE"],
+        dqpn=attacker.qpn("rc"),
+        raddr=attacker.facts["address"],
+        rkey=attacker.facts["rkey"],
+        payload=bytes(64),
+    )
+    return replace(honest, **fields)
+
+
+def read(attacker: Attacker, **fields: Any) -> Segment:
+    """An honest READ of 4096 bytes, but for what `fields` say."""
+    return write(attacker, op=OPS["READ_REQ"], payload=b"", msg_len=4096, **fields)
+
+
+def atomic(attacker: Attacker, **fields: Any) -> Segment:
+    """An honest fetch-and-add, but for what `fields` say."""
+    changed = {"payload": bytes(16), "msg_len": 8, **fields}
+    return write(attacker, op=OPS["FETCH_ADD"], **changed)
+
+
+def datagram(attacker: Attacker, **fields: Any) -> Segment:
+    """An honest datagram of 100 bytes, but for what `fields` say."""
+    network = bytearray(40)
+    network[20] = 0x45
+    network[32:36], network[36:40] = bytes([10, 42, 0, 2]), bytes([10, 42, 0, 1])
+    changed = {
+        "op": OPS["UD"],
+        "flags": FIRST | LAST | V4,
+        "dqpn": attacker.qpn("ud"),
+        "rkey": 0x11111111,
+        "raddr": 0,
+        "payload": bytes(network) + bytes(100),
+        **fields,
+    }
+    return write(attacker, **changed)
+
+
+def wait_answer(attacker: Attacker, op: str, imm: int | None = None) -> Answer:
+    """The first answer of this kind; what else the host says is let go."""
+    found: list[Answer] = []
+
+    def came() -> bool:
+        found.extend(
+            answer
+            for answer in attacker.answers()
+            if answer.op == OPS[op] and (imm is None or answer.imm == imm)
+        )
+        return bool(found)
+
+    until(f"an answer {op} {'' if imm is None else imm}", 30, came)
+    return found[0]
+
+
+def settled(attacker: Attacker) -> None:
+    """Until all that was sent before has been looked at: a probe is answered behind it."""
+    attacker.answers()
+    attacker.send(write(attacker, op=OPS["PROBE"], psn=99, payload=b"", flags=0))
+    wait_answer(attacker, "ACK")

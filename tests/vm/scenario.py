@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -80,16 +81,16 @@ def gids(host: Host, device: str = DEVICE) -> dict[int, str]:
     return table
 
 
-def gid_of(host: Host, address: str = "") -> int:
+def gid_of(host: Host, address: str = "", device: str = DEVICE) -> int:
     """The index of the GID of an IPv4 address (default: the one of the first IPv4 GID)."""
     tail = ""
     if address:
         octets = [int(octet) for octet in address.split(".")]
         tail = "{:02x}{:02x}:{:02x}{:02x}".format(*octets)
-    for index, gid in sorted(gids(host).items()):
+    for index, gid in sorted(gids(host, device).items()):
         if ":ffff:" in gid and gid.endswith(tail):
             return index
-    raise ScenarioError(f"host {host.name} has no IPv4 GID {address}: {gids(host)}")
+    raise ScenarioError(f"host {host.name} has no IPv4 GID {address}: {gids(host, device)}")
 
 
 def rdma_address(host: Host) -> str:
@@ -220,6 +221,13 @@ def check_integrity(client: Process, server: Process, seconds: float = 600.0) ->
     total["messages"] = sum(summary["messages"] for summary in summaries)
     total["bytes"] = sum(summary["bytes"] for summary in summaries)
     return total
+
+
+def made_with(lab: Lab) -> dict[str, str]:
+    """What a result of this lab's hosts was made with, and on which day."""
+    version = lab["a"].run("cat /sys/module/usb4_rdma/version", check=True).out.strip()
+    day = datetime.now(UTC).date().isoformat()
+    return {"driver": version, "kernel": lab.plan.kernel_version, "day": day}
 
 
 def dma_faults(lab: Lab) -> dict[str, int]:

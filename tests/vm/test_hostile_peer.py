@@ -25,16 +25,21 @@ from attacker import (
     PEER_QPN,
     TOPOLOGY,
     UC,
-    V4,
-    Answer,
     Attacker,
     Segment,
+    atomic,
+    datagram,
+    read,
+    settled,
+    wait_answer,
+    write,
 )
 from lab.api import Lab
 
 pytestmark = pytest.mark.timeout(900)
 RTS, ERR = 3, 6
 SEQUENCE, INVALID, ACCESS = 0, 1, 2
+WINDOW = 239
 Make = Callable[[Attacker], Segment]
 
 
@@ -57,69 +62,6 @@ def attacker(lab: Lab) -> Iterator[Attacker]:
     report = attacker.ask()
     attacker.stop()
     assert report["canaries"] and report["foreign"] and report["readonly"]
-
-
-def write(attacker: Attacker, **fields: Any) -> Segment:
-    """An honest WRITE of 64 bytes, but for what `fields` say."""
-    honest = Segment(
-        OPS["WRITE"],
-        dqpn=attacker.qpn("rc"),
-        raddr=attacker.facts["address"],
-        rkey=attacker.facts["rkey"],
-        payload=bytes(64),
-    )
-    return replace(honest, **fields)
-
-
-def read(attacker: Attacker, **fields: Any) -> Segment:
-    """An honest READ of 4096 bytes, but for what `fields` say."""
-    return write(attacker, op=OPS["READ_REQ"], payload=b"", msg_len=4096, **fields)
-
-
-def atomic(attacker: Attacker, **fields: Any) -> Segment:
-    """An honest fetch-and-add, but for what `fields` say."""
-    changed = {"payload": bytes(16), "msg_len": 8, **fields}
-    return write(attacker, op=OPS["FETCH_ADD"], **changed)
-
-
-def datagram(attacker: Attacker, **fields: Any) -> Segment:
-    """An honest datagram of 100 bytes, but for what `fields` say."""
-    network = bytearray(40)
-    network[20] = 0x45
-    network[32:36], network[36:40] = bytes([10, 42, 0, 2]), bytes([10, 42, 0, 1])
-    changed = {
-        "op": OPS["UD"],
-        "flags": FIRST | LAST | V4,
-        "dqpn": attacker.qpn("ud"),
-        "rkey": 0x11111111,
-        "raddr": 0,
-        "payload": bytes(network) + bytes(100),
-        **fields,
-    }
-    return write(attacker, **changed)
-
-
-def wait_answer(attacker: Attacker, op: str, imm: int | None = None) -> Answer:
-    """The first answer of this kind; what else the host says is let go."""
-    found: list[Answer] = []
-
-    def came() -> bool:
-        found.extend(
-            answer
-            for answer in attacker.answers()
-            if answer.op == OPS[op] and (imm is None or answer.imm == imm)
-        )
-        return bool(found)
-
-    scenario.until(f"an answer {op} {'' if imm is None else imm}", 30, came)
-    return found[0]
-
-
-def settled(attacker: Attacker) -> None:
-    """Until all that was sent before has been looked at: a probe is answered behind it."""
-    attacker.answers()
-    attacker.send(write(attacker, op=OPS["PROBE"], psn=99, payload=b"", flags=0))
-    wait_answer(attacker, "ACK")
 
 
 MALFORMED: dict[str, Make] = {
@@ -373,6 +315,43 @@ def test_a_flood_of_reads_is_bounded_by_what_was_agreed(attacker: Attacker) -> N
     report = attacker.ask()
     assert not report["changed"]
     assert report["canaries"]
+
+
+def test_credits_out_of_range_are_not_believed(attacker: Attacker) -> None:
+    # From here on the peer gives no credits back, and asks for more than there are.
+    limit = attacker.do("state")["honest_limit"]
+    attacker.set(credit=limit)
+    psn = 100
+
+    def exhausted() -> bool:
+        nonlocal psn
+        before = attacker.do("state")["data_number"]
+        attacker.send(replace(read(attacker, psn=psn), msg_len=attacker.facts["size"]))
+        psn += 1
+        attacker.heard()
+        return bool(attacker.do("state")["data_number"] == before)
+
+    scenario.until("the host is out of credits", 60, exhausted)
+    reached = attacker.do("state")["data_number"]
+    assert limit - 32 < reached < limit, (reached, limit)
+    for lie in (
+        0,
+        limit - 100,
+        limit + WINDOW + 1,
+        limit + 1_000_000,
+        limit + 0x7FFFFFFF,
+        limit + 0x80000000,
+        0xFFFFFFFF,
+    ):
+        attacker.set(credit=lie & 0xFFFFFFFF)
+        attacker.do("run", kind=1)
+        # What it asks, still without credits, has been answered with the lie too.
+        attacker.heard()
+        assert attacker.do("state")["data_number"] == reached, lie
+    attacker.set(credit=None)
+    scenario.until("the host goes on", 30, lambda: attacker.do("state")["data_number"] > reached)
+    report = attacker.ask()
+    assert report["states"]["rc"] == RTS and not report["changed"], report
 
 
 def test_guessing_keys_of_an_unreliable_connection_shuts_it(attacker: Attacker) -> None:

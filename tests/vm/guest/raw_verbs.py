@@ -129,6 +129,7 @@ class Library:
         name = self.function("ibv_get_device_name", ctypes.c_char_p)
         devices = [P.from_address(listed + 8 * i).value for i in range(count.value)]
         found = next(one for one in devices if name(P(one)) == device.encode())
+        self.device = found
         self.ctx = self.make("ibv_open_device", P(found))
         self.ops = [P.from_address(self.ctx + 8 * (1 + i)).value for i in range(32)]
 
@@ -160,6 +161,10 @@ class Library:
         """Call one of the context's own operations."""
         kinds = [P] + [ctypes.c_int if isinstance(arg, int) else P for arg in args[1:]]
         return int(ctypes.CFUNCTYPE(ctypes.c_int, *kinds)(self.ops[index])(*args))
+
+    def open_again(self) -> int:
+        """Another context of the same device."""
+        return self.make("ibv_open_device", P(self.device))
 
     def pd(self) -> int:
         """A protection domain."""
