@@ -153,9 +153,9 @@ class Attacker:
         pairs = (line.rsplit(":", 1) for line in shown.splitlines())
         return {name: int(value) for name, value in pairs if value.strip().isdigit()}
 
-    def heard(self) -> None:
-        """Until the host has sent two frames more, were they only probes for credits."""
-        seen = self.do("state")["frames_seen"]
+    def heard(self, before: dict[str, Any]) -> None:
+        """Until the host has sent two frames more than in this state, were it only probes."""
+        seen = before["frames_seen"]
         until("the host sends", 30, lambda: self.do("state")["frames_seen"] >= seen + 2)
 
     def send(self, segment: Segment, **fields: Any) -> None:

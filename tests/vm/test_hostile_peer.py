@@ -325,11 +325,11 @@ def test_credits_out_of_range_are_not_believed(attacker: Attacker) -> None:
 
     def exhausted() -> bool:
         nonlocal psn
-        before = attacker.do("state")["data_number"]
+        before = attacker.do("state")
         attacker.send(replace(read(attacker, psn=psn), msg_len=attacker.facts["size"]))
         psn += 1
-        attacker.heard()
-        return bool(attacker.do("state")["data_number"] == before)
+        attacker.heard(before)
+        return bool(attacker.do("state")["data_number"] == before["data_number"])
 
     scenario.until("the host is out of credits", 60, exhausted)
     reached = attacker.do("state")["data_number"]
@@ -344,9 +344,10 @@ def test_credits_out_of_range_are_not_believed(attacker: Attacker) -> None:
         0xFFFFFFFF,
     ):
         attacker.set(credit=lie & 0xFFFFFFFF)
+        before = attacker.do("state")
         attacker.do("run", kind=1)
-        # What it asks, still without credits, has been answered with the lie too.
-        attacker.heard()
+        # It still asks for credits, and was answered with the lie.
+        attacker.heard(before)
         assert attacker.do("state")["data_number"] == reached, lie
     attacker.set(credit=None)
     scenario.until("the host goes on", 30, lambda: attacker.do("state")["data_number"] > reached)
