@@ -173,6 +173,8 @@ lint: venv ## style, types, shell, packages, and the module with W=1 and sparse 
 	@shellcheck .ci/bootstrap .ci/run
 	@for kernel in $(KERNELS); do $(SYSTEM_PYTHON) packaging/build_module.py --strict $$kernel || exit 1; done
 	@$(SYSTEM_PYTHON) packaging/judge.py
+	@$(SYSTEM_PYTHON) packaging/build_foreign.py rpm --lint
+	@$(SYSTEM_PYTHON) packaging/build_foreign.py arch --lint
 
 .PHONY: clean
 clean: ## remove what was built in this tree; the cache stays
