@@ -80,6 +80,13 @@ def test_frames_after_unplug_are_lost_and_completed(pair: Pair) -> None:
     assert [frame.data for frame in pair.brx.poll()] == [b"y"]
 
 
+@pytest.fixture
+def repeated_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events are repeated after a tenth of the usual time."""
+    monkeypatch.setattr("vcable.hotplug.REPEAT_TIME", 0.1)
+
+
+@pytest.mark.usefixtures("repeated_soon")
 def test_a_flap_while_an_event_is_unacknowledged_is_told_as_unplug_and_plug(bench: Bench) -> None:
     a, b = bench.host("a"), bench.host("b")
     bench.linked()
@@ -94,6 +101,7 @@ def test_a_flap_while_an_event_is_unacknowledged_is_told_as_unplug_and_plug(benc
     assert (1, True) in a.events[1:-1]
 
 
+@pytest.mark.usefixtures("repeated_soon")
 def test_events_are_repeated_until_they_are_acknowledged(bench: Bench) -> None:
     a = bench.host("a")
     a.acknowledge = False
