@@ -72,7 +72,7 @@ def limits() -> str:
         (
             "signals",
             f"one PropertiesChanged an interface in {publish['INTERVAL']:g} s",
-            "tests/integration/daemon/test_bus.py",
+            "tests/integration/daemon/test_bus_strain.py",
         ),
         (
             "`usb4rdmactl --help`",

@@ -2,7 +2,7 @@
 """What dbus_next 0.2.3 does wrong, one test a defect: the daemon must not show it.
 
 Bursts to a frozen broker, hot-plug seen from the root object, phantom children and
-annotations are in test_bus.py, where the objects are.
+annotations are in test_bus.py and test_bus_strain.py, where the objects are.
 """
 
 from __future__ import annotations
