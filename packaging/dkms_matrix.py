@@ -40,6 +40,8 @@ PACKAGE = re.compile(r"^linux-headers-(\d+)\.(\d+)\S*-amd64$")
 # Of kernels that are too old, this many of each release show that they are refused.
 TOO_OLD = 1
 
+FLAVOURS = ("", "cloud", "rt")
+
 NOT_INSTALLED, META = 90, 91
 
 # In the root: /matrix has dkms.conf and driver/. The last line is for us to read.
@@ -59,7 +61,7 @@ start=$(date +%s)
 dkms add -m "${SOURCE%-*}" -v "$number" || exit 1
 # A module that does not compile is a failure here, see driver/dkms-prebuild.
 export AUTOPKGTEST_TMP=/tmp
-dkms build -m "${SOURCE%-*}" -v "$number" -k "$kernel" -j "$(nproc)"
+dkms build -m "${SOURCE%-*}" -v "$number" -k "$kernel" -j $(($(nproc) * 2))
 code=$?
 seconds=$(($(date +%s) - start))
 log=/var/lib/dkms/${SOURCE%-*}/$number/build/make.log
@@ -125,6 +127,12 @@ class Offer:
         match = PACKAGE.match(self.package)
         assert match
         return int(match[1]), int(match[2])
+
+    @property
+    def flavour(self) -> str:
+        """What it was built for: "" for all, or "cloud" or "rt"."""
+        match = re.search(r"-(cloud|rt)-amd64$", self.package)
+        return match[1] if match else ""
 
     @property
     def kernel(self) -> str:
@@ -208,12 +216,12 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def chosen(offers: list[Offer]) -> list[Offer]:
-    """All kernels from the oldest supported on, and some that are too old, newest first."""
-    ordered = sorted(
-        offers, key=lambda offer: (numbers(offer.version), offer.package), reverse=True
-    )
+    """All kernels from the oldest supported on, and some that are too old: the common flavour
+    first, of each the newest first."""
+    by_age = sorted(offers, key=lambda offer: numbers(offer.version), reverse=True)
+    ordered = sorted(by_age, key=lambda offer: FLAVOURS.index(offer.flavour))
     oldest = supported_from()
-    old = [o for o in ordered if o.series < oldest and not re.search(r"-(cloud|rt)-", o.package)]
+    old = [offer for offer in ordered if offer.series < oldest and not offer.flavour]
     return [offer for offer in ordered if offer.series >= oldest] + old[:TOO_OLD]
 
 
