@@ -17,7 +17,7 @@ APT = "apt-get -q -y -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold"
 # What any installation changes and no removal takes back.
 _IDLE = (
     "/dev /proc /sys /run /tmp /var/tmp /var/log /var/cache /var/lib/apt /var/lib/dpkg "
-    "/packages /repository /root.spec"
+    "/dist /packages /repository /root.spec"
 ).split()
 
 

@@ -144,7 +144,7 @@ class TestFreshHosts:
         )
 
 
-class TestKernelUpgrade:
+class TestFreshKernel:
     """A host on Linux 6.12 gets 7.2 from Debian's packages and reboots. Nothing is done by hand."""
 
     @pytest.fixture(scope="class")
