@@ -40,6 +40,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     ),
     # PyTorch with its MPI backend: 1.8 GB.
     "torch": ("openmpi-bin", "openssh-server", "python3-torch"),
+    # GLib's own tools: gdbus.
+    "glib": ("libglib2.0-bin",),
     # What Debian's kernel packages need to be installed.
     "kernel-packages": ("initramfs-tools", "linux-base"),
     # rdma-core's own tests, of the version that the hosts have, in /usr/share/rdma-core-tests.
