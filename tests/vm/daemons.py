@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,7 +28,14 @@ OPTIONS: dict[str, Any] = {
     "init": "systemd",
     "net": True,
     "topology": str(TOPOLOGY),
+    "extra": ("glib",),
 }
+# Some work, and how long it takes.
+_WORK = (
+    "import time; start = time.{clock}(); x = 0\n"
+    "for n in range(200000): x += n * n % 7\n"
+    "print(time.{clock}() - start)"
+)
 T = TypeVar("T")
 
 
@@ -34,6 +43,18 @@ def both(lab: Lab, what: Callable[[Host], T]) -> list[T]:
     """Do it on all hosts at the same time; what came of it, in their order."""
     with ThreadPoolExecutor(len(lab.hosts)) as pool:
         return list(pool.map(what, lab.hosts.values()))
+
+
+def slowness(lab: Lab) -> float:
+    """How many times longer the hosts take for the same work than this machine with nothing else
+    to do: what a time that was seen in them has to be divided by."""
+    bare = []
+    for _ in range(5):
+        words = [sys.executable, "-c", _WORK.format(clock="process_time")]
+        bare.append(float(subprocess.run(words, capture_output=True, check=True).stdout))
+    words = ["python3", "-c", _WORK.format(clock="perf_counter")]
+    seen = both(lab, lambda host: float(host.run(words, check=True).out))
+    return max(1.0, max(seen) / min(bare))
 
 
 def call(host: Host, path: str, interface: str, member: str, *words: str) -> Result:

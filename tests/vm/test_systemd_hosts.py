@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from scenario import CABLE
 pytestmark = pytest.mark.timeout(600)
 TOP = Path(__file__).resolve().parents[2]
 SERVICE, ROOT = "org.usb4rdma1", "/org/usb4rdma1"
+PLUG_EVERY = 0.19
 DROP_IN = "/etc/usb4rdma/usb4rdmad.toml.d/99-test.toml"
 
 
@@ -167,6 +169,70 @@ def test_unplug_and_replug_are_followed(lab: Lab) -> None:
     wait_active(lab)
     assert scenario.rdma_address(a) == address
     scenario.run_rping(lab).check()
+
+
+def test_a_cable_plugged_while_no_daemon_runs_brings_both_up(lab: Lab) -> None:
+    wait_active(lab)
+    daemons.both(lab, lambda host: host.run("systemctl stop usb4rdmad", timeout=60, check=True))
+    lab.unplug(*CABLE)
+    for host in lab.hosts.values():
+        scenario.wait_port(host, "DOWN", 30)
+        assert host.run("systemctl is-active usb4rdmad").out.strip() == "inactive"
+    lab.plug(*CABLE)
+    # Not asked over the bus, which would start it as well.
+    for host in lab.hosts.values():
+        scenario.until(
+            f"udev starts the daemon of {host.name}",
+            60,
+            lambda h=host: h.run("systemctl is-active usb4rdmad").out.strip() == "active",
+        )
+    daemons.until_links(lab, "active")
+
+
+def test_fifty_plug_events_in_ten_seconds_end_active(lab: Lab) -> None:
+    daemons.until_links(lab, "active")
+    a = lab["a"]
+    address = scenario.rdma_address(a)
+    process = a.run("systemctl show -P MainPID usb4rdmad", check=True).out
+    started = time.monotonic()
+    for _ in range(25):
+        for move in (lab.unplug, lab.plug):
+            move(*CABLE)
+            scenario.pause(PLUG_EVERY)
+    print(f"50 events in {time.monotonic() - started:.1f} s")
+    daemons.until_links(lab, "active", seconds=120)
+    assert scenario.rdma_address(a) == address
+    assert a.run("systemctl show -P MainPID usb4rdmad", check=True).out == process
+    scenario.run_rping(lab).check()
+
+
+def test_the_unit_exposes_little_and_comes_with_rdma_hardware(lab: Lab) -> None:
+    a = lab["a"]
+    judged = a.run("systemd-analyze security --threshold=20 usb4rdmad.service", timeout=120)
+    print(judged.out.strip().splitlines()[-1])
+    assert judged.rc == 0, judged.out[-500:]
+    wanted = a.run("systemctl show -P WantedBy usb4rdmad", check=True).out.split()
+    assert "rdma-hw.target" in wanted
+    assert a.run("ps -o user= -C usb4rdmad", check=True).out.strip() == "usb4rdma"
+
+
+def test_network_managers_leave_the_interface_alone(lab: Lab) -> None:
+    daemons.until_links(lab, "active")
+    a = lab["a"]
+    shown = f"ip -br address show {scenario.NETDEV}"
+    before = a.run(shown, check=True).out
+    properties = a.run(f"udevadm info -q property /sys/class/net/{scenario.NETDEV}", check=True).out
+    assert "NM_UNMANAGED=1" in properties.splitlines()
+    a.run("systemctl start systemd-networkd", timeout=60, check=True)
+    try:
+        scenario.until(
+            "networkd has looked at it",
+            60,
+            lambda: "unmanaged" in a.run(f"networkctl list --no-legend {scenario.NETDEV}").out,
+        )
+        assert a.run(shown, check=True).out == before
+    finally:
+        a.run("systemctl stop systemd-networkd.socket systemd-networkd", timeout=60)
 
 
 def test_a_peer_of_another_protocol_version_is_refused_by_name(lab: Lab, tmp_path: Path) -> None:

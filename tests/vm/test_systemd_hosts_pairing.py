@@ -27,7 +27,7 @@ STRAIGHT = "-".join(CABLE)
 THROUGH = ("a:1-m:1", "m:2-b:1")
 STARTED, DISCOVERED, ACTIVE = (f"a1b9e0c6f2d94d6d8a4b0f5c3f7e1d{n}" for n in ("01", "10", "15"))
 REBOOT_TO_ACTIVE = 3.0
-"""What the daemons may take; emulated hosts get more, in proportion to what a bare one takes."""
+"""Seconds that the daemons may take."""
 ASK_PEOPLE = '[pairing]\npolicy = "confirm"\n'
 
 
@@ -164,7 +164,7 @@ def test_paired_hosts_need_nobody_after_both_have_rebooted(strangers: Lab) -> No
     daemons.pair(strangers)
     before = both(strangers, lambda host: (daemons.describe(host)["manager"], link(host)))
     both(strangers, Host.reboot)
-    until_links(strangers, "active", seconds=120)
+    until_links(strangers, "active", seconds=240)
     after = both(strangers, lambda host: (daemons.describe(host)["manager"], link(host)))
     for (old, old_link), (new, new_link) in zip(before, after, strict=True):
         assert new["Fingerprint"] == old["Fingerprint"]
@@ -173,9 +173,12 @@ def test_paired_hosts_need_nobody_after_both_have_rebooted(strangers: Lab) -> No
     times = both(strangers, journal_times)
     ready = max(max(t[STARTED], t[DISCOVERED]) for t in times)
     took = max(t[ACTIVE] for t in times) - ready
-    print(f"active {took:.1f} s after both daemons and the service were there")
-    limit = REBOOT_TO_ACTIVE if strangers.plan.accel == "kvm" else 5 * REBOOT_TO_ACTIVE
-    assert took <= limit
+    slowness = daemons.slowness(strangers)
+    print(
+        f"active {took:.1f} s after both daemons and the service were there; "
+        f"these hosts are {slowness:.0f} times slower than this machine: {took / slowness:.2f} s"
+    )
+    assert took <= REBOOT_TO_ACTIVE * slowness
 
 
 def journal_times(host: Host) -> dict[str, float]:
