@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pairs
 import scenario
 from lab.api import Host, Process
 
@@ -21,6 +22,15 @@ SECONDS = 1500.0
 HUGE_PAGES = 8
 # By kernel: tests of what its rdma_cm cannot do, whatever the device. 6.12 resolves no services.
 LACKING = {"6.12": {"test_rdmacm_async_resolve_addrinfo"}}
+
+
+# Both versions, and images of containers: test_rdma_core_of_containers.py wants the same lab.
+IMAGES = ("debian-12", "debian-13", "rdma-core-65")
+
+
+def lab_options() -> dict[str, Any]:
+    """The kernel is that of the tables of programs."""
+    return pairs.lab_options() | {"extra": ("rdma-core-tests", *IMAGES)}
 
 
 def version_name(package: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pairs
 import pytest
 import rdma_core
 from compat import Compatibility
@@ -24,8 +23,7 @@ VERSIONS = (56, 65)
 
 @pytest.fixture(scope="module")
 def lab_options() -> dict[str, Any]:
-    """Both versions; the kernel is that of the tables of programs."""
-    return pairs.lab_options() | {"extra": ("rdma-core-tests", "rdma-core-65")}
+    return rdma_core.lab_options()
 
 
 def record(suite: Suite, compat: Compatibility) -> None:
