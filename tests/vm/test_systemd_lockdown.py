@@ -9,7 +9,7 @@ from typing import Any
 
 import build_debs
 import pytest
-from daemons import ROOT, SERVICE
+from daemons import OPTIONS, ROOT, SERVICE
 from lab.api import Lab
 
 TOP = Path(__file__).resolve().parents[2]
@@ -21,6 +21,7 @@ def lab_options() -> dict[str, Any]:
     return {
         "install": "all",
         "init": "systemd",
+        "extra": OPTIONS["extra"],  # the root is made already
         "hosts": 1,
         "append": "lockdown=integrity",
     }
