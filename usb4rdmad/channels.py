@@ -69,8 +69,8 @@ class Channels:
         session = Session(
             self._key,
             self._hostname,
-            End(kernel.local_host_id, kernel.local_epoch, kernel.local_uuid),
-            End(kernel.host_id, kernel.epoch, kernel.peer_uuid),
+            End(kernel.local_host_id, kernel.local_epoch, kernel.local_uuid, kernel.version),
+            End(kernel.host_id, kernel.epoch, kernel.peer_uuid, kernel.peer_version),
             psk=psk,
         )
         self._sessions[kernel.name] = (kernel.instance, session)

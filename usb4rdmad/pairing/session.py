@@ -17,6 +17,7 @@ transport message, which the other sends for this.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -50,11 +51,16 @@ class End:
     host_id: bytes
     epoch: int
     uuid: str
+    """Of the XDomain at this end."""
+    versions: str = "1-1"
+    """The protocol versions that this end's kernel has announced."""
 
     @property
     def packed(self) -> bytes:
-        """What the prologue binds."""
-        return self.host_id + self.epoch.to_bytes(8, "big")
+        """What the prologue binds: this boot of this host, this link, and no other versions."""
+        link = f"{self.uuid.replace('-', '').lower()} {self.versions}"
+        digest = hashlib.sha256(link.encode()).digest()[:16]
+        return self.host_id + self.epoch.to_bytes(8, "big") + digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,9 +112,11 @@ def test_nothing_is_sent_before_the_channel_stands() -> None:
     [
         End(b"a" * 16, 12, "uuid-a"),
         End(b"0" * 16, 11, "uuid-a"),
+        End(b"a" * 16, 11, "uuid-c"),
+        End(b"a" * 16, 11, "uuid-a", "1-2"),
     ],
 )
-def test_a_handshake_of_another_host_id_or_epoch_does_not_complete(other: End) -> None:
+def test_a_handshake_of_another_host_epoch_link_or_version_does_not_complete(other: End) -> None:
     a = Session(KEY_A, "nova", other, B)
     b = Session(KEY_B, "mars", B, A)
     told_a, told_b = exchange(a, b, a.start(0).frames, b.start(0).frames)
