@@ -70,7 +70,7 @@ kernel-debug: ## build the sanitizer kernel (KASAN, UBSAN, lockdep, ...) into th
 
 .PHONY: test-debug
 test-debug: venv ## the tests in virtual machines, on the sanitizer kernel
-	@USB4RDMA_KERNEL=debug $(PYTEST) -v --durations=15 tests/vm $(PYTEST_ARGS)
+	@USB4RDMA_KERNEL=debug USB4RDMA_PATIENCE=6 $(PYTEST) -v --durations=15 tests/vm $(PYTEST_ARGS)
 
 .PHONY: bench-counts
 bench-counts: ## count what an operation costs, beside Soft-RoCE, into docs/bench/ (BENCH_ARGS='--case write:65536 --profile')

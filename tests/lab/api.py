@@ -20,6 +20,7 @@ from . import client, plan, procs, state, topology
 from .errors import BootError, LabError, LabExists, NoSuchLab
 from .host import Host, Process, Result
 from .paths import REPOSITORY, check_name, labs_root, run_dir
+from .patience import patient
 from .progress import say
 
 __all__ = ["Host", "Lab", "Process", "Result"]
@@ -94,10 +95,11 @@ class Lab:
         bonds lanes, the other has given up). A person would push the cables in again, and so
         is done here, once.
         """
+        seconds, replug = patient(seconds), patient(REPLUG_SECONDS)
         try:
-            self._wait_links(min(seconds, REPLUG_SECONDS))
+            self._wait_links(min(seconds, replug))
         except BootError:
-            if seconds <= REPLUG_SECONDS:
+            if seconds <= replug:
                 raise
             say("links are not up: the cables are pulled and pushed in again")
             for cable in self.plan.cables:
@@ -149,7 +151,7 @@ class Lab:
         seed: int | None = None,
         **more: Any,
     ) -> None:
-        """Impair a cable: drop, crc, flip, delay, dupintr, nointr, notxdone; by rate or nth frame."""
+        """Impair a cable: drop, crc, flip, delay, dupintr, nointr, notxdone; by rate or nth."""
         topology.parse_cable(cable)
         fields = {"rate": rate, "nth": nth, "seed": seed, **more}
         given = {key: value for key, value in fields.items() if value is not None}

@@ -25,6 +25,9 @@ on SLUB_DEBUG MAGIC_SYSRQ IKCONFIG FAULT_INJECTION FAILSLAB FAULT_INJECTION_DEBU
 off KFENCE SLUB_DEBUG_ON RANDOMIZE_BASE DEBUG_INFO_BTF DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT DEBUG_INFO_DWARF5 \
     MODULE_SIG SECURITY_LOCKDOWN_LSM RUST GCC_PLUGINS DRM SOUND MODULE_COMPRESS HIBERNATION_DEF \
     KASAN_KUNIT_TEST IMA EVM DEBUG_OBJECTS_SELFTEST
+# Drivers of adapters, kept because they use libiscsi, as does iSER.
+off SCSI_CXGB3_ISCSI SCSI_CXGB4_ISCSI SCSI_BNX2_ISCSI BE2ISCSI SCSI_QLA_ISCSI QEDI ISCSI_TCP BNX2 CNIC \
+    CHELSIO_T3 CHELSIO_T4 QED
 on DEBUG_INFO_NONE
 ./scripts/config --set-val DEBUG_KMEMLEAK_MEM_POOL_SIZE 64000 --set-val LOCKDEP_CHAINS_BITS 18 \
     --set-str SYSTEM_TRUSTED_KEYS '' --set-str SYSTEM_REVOCATION_KEYS '' --set-str MODULE_SIG_KEY '' \
@@ -41,6 +44,9 @@ mkdir -p /out/modules/usr /out/headers
 make INSTALL_MOD_PATH=/out/modules/usr DEPMOD=true modules_install >install.log 2>&1
 rm -f "/out/modules/usr/lib/modules/$version/build" "/out/modules/usr/lib/modules/$version/source"
 depmod -b /out/modules/usr "$version"
-./scripts/package/install-extmod-build /out/headers 2>>install.log || true
+# What modules are built against, as Debian's linux-headers packages have it.
+make run-command KBUILD_RUN_COMMAND='$(srctree)/scripts/package/install-extmod-build /out/headers' \
+    >>install.log 2>&1 || { tail -n 5 install.log >&2; exit 1; }
+test -e /out/headers/Module.symvers
 strip -o /out/vmlinux vmlinux
 echo "$version" >/out/version

@@ -35,20 +35,24 @@ def folder() -> Path:
     build_root = roots.ensure(roots.BUILD)
     base = (build_root / "srv/kernels" / BASE / "version").read_text(encoding="ascii").strip()
     # Not the build root's name: a package more in it is no reason to compile for half an hour.
-    key = [SCRIPT.read_text(encoding="utf-8"), MODULES, base]
-    return cache.ensure("sanitizer", "debug", key, lambda target: _build(build_root, base, target))
+    recipe = SCRIPT.read_text(encoding="utf-8")
+    return cache.ensure(
+        "sanitizer",
+        "debug",
+        [recipe, MODULES, base],
+        lambda target: _build(build_root, base, recipe, target),
+    )
 
 
-def _build(build_root: Path, base: str, target: Path) -> None:
+def _build(build_root: Path, base: str, recipe: str, target: Path) -> None:
     source = roots.ensure(SOURCE)
     target.mkdir()
     with step("building the sanitizer kernel (about half an hour on two cores)"):
         chroot.run(
             build_root,
-            ["/bin/sh", "/recipe.sh"],
+            ["/bin/sh", "-c", recipe],
             binds=[
                 chroot.Bind(source, "/source"),
-                chroot.Bind(SCRIPT, "/recipe.sh"),
                 chroot.Bind(target, "/out", writable=True),
             ],
             env={"KDIR": f"/usr/src/linux-headers-{base}", "MODULES": MODULES},

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from . import client, disk, kernels, qemu
 from .errors import GuestGone, LabError
+from .patience import patient
 
 DEFAULT_TIMEOUT = 60.0
 SHARE = "/run/usb4rdma-lab/share"
@@ -47,6 +48,7 @@ class Result:
 def _request(
     command: str | list[str], timeout: float | None, **fields: object
 ) -> dict[str, object]:
+    timeout = None if timeout is None else patient(timeout)
     if isinstance(command, str):
         return {"shell": command, "timeout": timeout, **fields}
     return {"argv": [str(word) for word in command], "timeout": timeout, **fields}
@@ -106,6 +108,7 @@ class Process:
 
     def wait_for(self, text: str, timeout: float = DEFAULT_TIMEOUT) -> None:
         """Until `text` is in its output or error output; LabError when it ends without it."""
+        timeout = patient(timeout)
         with self._changed:
             found = self._changed.wait_for(
                 lambda: text in self.out or text in self.err or not self.running, timeout
@@ -117,6 +120,7 @@ class Process:
 
     def wait(self, timeout: float = DEFAULT_TIMEOUT) -> Result:
         """Until it ends. LabError if it does not in time; GuestGone if its host goes away."""
+        timeout = patient(timeout)
         with self._changed:
             if not self._changed.wait_for(lambda: not self.running, timeout):
                 raise LabError(

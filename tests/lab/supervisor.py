@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import state
+from . import kernels, patience, state
 from .cable import Cable
 from .channel import LINE_MAX
 from .errors import BootError, GuestGone, LabError, UsageError
@@ -61,9 +61,16 @@ class Supervisor:
             for machine in self.machines.values():
                 group.create_task(self.wait_answer(machine))
 
+    def answer_seconds(self) -> float:
+        """How long a host may take to boot or to go down."""
+        debug = self.plan.options.kernel == kernels.DEBUG
+        return ANSWER_SECONDS[self.plan.options.init] * max(
+            patience.factor(), patience.DEBUG_KERNEL if debug else 1.0
+        )
+
     async def wait_answer(self, machine: Machine, other_than: str = "") -> None:
         """Until a host answers, with systemd until all its units are started."""
-        seconds = ANSWER_SECONDS[self.plan.options.init]
+        seconds = self.answer_seconds()
         started = asyncio.get_running_loop().time()
         await machine.wait_up(seconds, other_than)
         if self.plan.options.init == "systemd":
@@ -216,7 +223,7 @@ class Supervisor:
         machine.require_up()
         number, _ = machine.channel.start({"shell": "systemctl poweroff", "timeout": 60})
         machine.channel.forget(number)
-        await machine.wait_down(ANSWER_SECONDS[self.plan.options.init])
+        await machine.wait_down(self.answer_seconds())
         machine.plan = dataclasses.replace(
             machine.plan, **{key: request[key] for key in ("vmlinux", "initrd", "kernel_version")}
         )

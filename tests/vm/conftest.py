@@ -22,6 +22,7 @@ from compat import Compatibility
 from lab import kernels
 from lab.api import Lab
 from lab.errors import LabError
+from lab.patience import factor
 from lab.progress import say
 
 LOGS = Path(__file__).resolve().parents[2] / "build/test-logs"
@@ -137,6 +138,14 @@ def compat(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Compatibility]:
     reports = request.node.stash.get(REPORT, {})
     if not any(report.failed for report in reports.values()):
         compat.write()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests may take longer where everything does."""
+    for item in items:
+        limit = item.get_closest_marker("timeout")
+        if limit and factor() > 1:
+            item.add_marker(pytest.mark.timeout(limit.args[0] * factor()), append=False)
 
 
 @pytest.hookimpl(wrapper=True)

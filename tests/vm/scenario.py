@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.api import Host, Lab, Process, Result
+from lab.patience import patient
 
 GUEST_PROGRAMS = Path(__file__).resolve().parent / "guest"
 INSIDE = "/run/usb4rdma-tests"
@@ -33,7 +34,7 @@ class ScenarioError(AssertionError):
 
 def until(what: str, seconds: float, check: Callable[[], bool]) -> float:
     """Ask until `check` says yes; how long that took. ScenarioError when time is up."""
-    started = time.monotonic()
+    started, seconds = time.monotonic(), patient(seconds)
     while not check():
         if time.monotonic() - started > seconds:
             raise ScenarioError(f"not within {seconds:.0f} s: {what}")
