@@ -216,13 +216,13 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def chosen(offers: list[Offer]) -> list[Offer]:
-    """All kernels from the oldest supported on, and some that are too old: the common flavour
+    """Some kernels that are too old, and all from the oldest supported on: the common flavour
     first, of each the newest first."""
     by_age = sorted(offers, key=lambda offer: numbers(offer.version), reverse=True)
     ordered = sorted(by_age, key=lambda offer: FLAVOURS.index(offer.flavour))
     oldest = supported_from()
     old = [offer for offer in ordered if offer.series < oldest and not offer.flavour]
-    return [offer for offer in ordered if offer.series >= oldest] + old[:TOO_OLD]
+    return old[:TOO_OLD] + [offer for offer in ordered if offer.series >= oldest]
 
 
 @contextmanager
@@ -347,8 +347,10 @@ def save(stamp: str, rows: list[Row]) -> None:
     RESULT.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 
-def try_release(release: Release, module: Path, stamp: str, rows: list[Row]) -> None:
-    """Add the rows of a release to `rows`, saving them as they come."""
+def try_release(
+    release: Release, module: Path, stamp: str, rows: list[Row], limit: int | None
+) -> None:
+    """Add the rows of a release to `rows`, at most `limit`, saving them as they come."""
     with folder(release.name) as scratch:
         place = Root(release, scratch, module)
         wanted = chosen(place.offers())
@@ -356,16 +358,15 @@ def try_release(release: Release, module: Path, stamp: str, rows: list[Row]) -> 
         keys = {(release.name, offer.package, offer.version) for offer in wanted}
         # What Debian no longer offers is not in the table, what failed is tried again.
         rows[:] = [r for r in rows if r.release != release.name or r.key() in keys & known]
-        for number, offer in enumerate(wanted, 1):
-            if (release.name, offer.package, offer.version) in known:
-                continue
+        new = [o for o in wanted if (release.name, o.package, o.version) not in known]
+        for number, offer in enumerate(new[:limit], 1):
             row = place.row(offer)
             if row is None:
                 continue
             rows.append(row)
             save(stamp, rows)
             say(
-                f"{release.name} {number}/{len(wanted)} {offer.kernel}: {row.outcome}"
+                f"{release.name} {number}/{len(new)} {offer.kernel}: {row.outcome}"
                 f" in {row.seconds} s{' (' + row.missing + ' missing)' if row.missing else ''}"
             )
 
@@ -376,6 +377,7 @@ def main() -> int:
     names = [release.name for release in RELEASES]
     parser.add_argument("releases", nargs="*", metavar="RELEASE", help=f"of {', '.join(names)}")
     parser.add_argument("--revision", default="", help="the driver of this commit")
+    parser.add_argument("--limit", type=int, help="so many more of each release, and no more")
     options = parser.parse_args()
     if unknown := set(options.releases) - set(names):
         parser.error(f"no such release: {', '.join(sorted(unknown))}")
@@ -387,7 +389,7 @@ def main() -> int:
         for release in RELEASES:
             if not options.releases or release.name in options.releases:
                 with step(f"DKMS on the kernels of {release.name}"):
-                    try_release(release, module, stamp, rows)
+                    try_release(release, module, stamp, rows, options.limit)
     complaints = [
         f"{row.release} {row.kernel}: {why}\n  {row.note}" for row in rows if (why := wrong(row))
     ]
