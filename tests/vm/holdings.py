@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the driver holds on a host: objects in the slab caches, rings, RDMA objects, memory.
+
+With `slab_debug=U` on the kernel's command line (SLAB_TRACES) the kernel knows who allocated each
+object of a slab cache; those in whose making our module took part are counted by its function.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+import scenario
+from lab.api import Host, Lab
+
+SLAB_TRACES = "slab_debug=U,kmalloc-*"
+# KiB by which memory varies for reasons of its own.
+MEMORY_SLACK = 12288
+# A frame's way into the network stack is not the driver's memory any more.
+PASSING = ("u4_rail_poll", "net_rx", "u4_net_rx")
+_SLAB = r"""
+cat /sys/kernel/debug/slab/kmalloc*/alloc_traces 2>/dev/null | awk '
+/^ *[0-9]+ / { n = $1; name = $2; seen = 0 }
+/\[usb4_rdma\]/ && !seen {
+    if ($1 !~ /^[0-9]+$/) name = $1
+    sub(/\+.*/, "", name); sum[name] += n; seen = 1
+}
+/softirq|irq_exit/ { seen = 1 }
+/ 0xffffffff/ && !seen { sum["unknown"] += n; seen = 1 }
+END { for (name in sum) print "slab:" name, sum[name] }'
+"""
+_RINGS = "echo rings $(grep -c '\\[usb4_rdma\\]' /proc/vmallocinfo)"
+_OBJECTS = "rdma resource show | awk '{ for (i = 3; i < NF; i += 2) print \"rdma:\" $i, $(i + 1) }'"
+_MEMORY = "sync; echo 3 >/proc/sys/vm/drop_caches; awk '/^MemAvailable/ { print $2 }' /proc/meminfo"
+
+
+def held(host: Host) -> dict[str, int]:
+    """Counts by name; only "slab:unknown" where the module is not loaded."""
+    lines = host.run(f"{_SLAB}\n{_RINGS}\n{_OBJECTS}", timeout=90, check=True).out.splitlines()
+    counts = {name: int(number) for name, number in map(str.split, lines)}
+    return {
+        name: number
+        for name, number in counts.items()
+        if number and not name.removeprefix("slab:").startswith(PASSING)
+    }
+
+
+def available(host: Host) -> int:
+    """KiB of memory that could be had."""
+    return int(host.run(_MEMORY, timeout=90, check=True).out)
+
+
+def held_by_all(lab: Lab) -> dict[str, dict[str, int]]:
+    """What each host holds."""
+    return {name: held(host) for name, host in lab.hosts.items()}
+
+
+@dataclass
+class Ledger:
+    """What the hosts held at a quiet moment, to be compared with later ones."""
+
+    lab: Lab
+    before: dict[str, dict[str, int]]
+
+    @classmethod
+    def open(cls, lab: Lab) -> Ledger:
+        """Note what is held now."""
+        return cls(lab, held_by_all(lab))
+
+    def settle(self, seconds: float = 60.0) -> None:
+        """Until each host holds what it held; ScenarioError with the difference if it does not.
+        It may take a little: memory is freed some time after its user has gone."""
+        for name, host in self.lab.hosts.items():
+            settle(host, self.before[name], seconds)
+
+
+def settle(host: Host, wanted: dict[str, int], seconds: float = 60.0) -> None:
+    """Until this host holds no more than that."""
+    now: dict[str, int] = {}
+
+    def same() -> bool:
+        now.clear()
+        now.update(held(host))
+        return all(number <= wanted.get(name, 0) for name, number in now.items())
+
+    try:
+        scenario.until(f"host {host.name} holds what it should", seconds, same)
+    except scenario.ScenarioError as error:
+        raise scenario.ScenarioError(f"{error}: {difference(wanted, now)}") from None
+
+
+def difference(before: dict[str, int], after: dict[str, int]) -> str:
+    """What there is more or less of."""
+    names = sorted({*before, *after})
+    changes = [(name, before.get(name, 0), after.get(name, 0)) for name in names]
+    return ", ".join(f"{name} {was} -> {now}" for name, was, now in changes if was != now)
+
+
+class Memory:
+    """MemAvailable of the hosts over time, in KiB. What a leak takes, it takes steadily: the
+    median of the last third of the samples may not lie far below that of the first."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.samples: dict[str, list[int]] = {name: [] for name in lab.hosts}
+        self.sample()
+
+    def sample(self) -> None:
+        """One more sample of each host."""
+        for name, host in self.lab.hosts.items():
+            self.samples[name].append(available(host))
+
+    def lost(self) -> dict[str, int]:
+        """What each host has lost; negative for more than at first."""
+        lost = {}
+        for name, samples in self.samples.items():
+            third = max(1, len(samples) // 3)
+            lost[name] = int(
+                statistics.median(samples[:third]) - statistics.median(samples[-third:])
+            )
+        return lost
+
+    def told(self) -> str:
+        """In words."""
+        parts = [
+            f"{name} {self.samples[name][0]} to {self.samples[name][-1]} KiB (trend {-lost:+d})"
+            for name, lost in self.lost().items()
+        ]
+        return f"MemAvailable: {', '.join(parts)}"
+
+    def check(self) -> None:
+        """ScenarioError if a host has lost much."""
+        if max(self.lost().values()) > MEMORY_SLACK:
+            raise scenario.ScenarioError(f"{self.told()}; samples: {self.samples}")

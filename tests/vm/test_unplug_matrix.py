@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The unplug matrix: what each kind of traffic gets when something is pulled from under it.
+
+`make test` runs the events that no other test has; `make unplug` all of them, with an account of
+every object that the driver holds.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+import scenario
+from holdings import SLAB_TRACES, Ledger
+from lab.api import Lab
+from report import report
+from traffic import traffic
+from unplug import play
+from unplug_events import EVENTS
+
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.long]
+LONG = bool(os.environ.get("USB4RDMA_LONG"))
+
+if LONG:
+
+    @pytest.fixture(scope="module")
+    def lab_options() -> dict[str, Any]:
+        kernel = os.environ.get("USB4RDMA_KERNEL", "7.2")
+        return {"install": "driver", "net": True, "kernel": kernel, "append": SLAB_TRACES}
+
+
+def test_each_kind_of_traffic_ends_as_promised_or_goes_on(lab: Lab) -> None:
+    events = [event for event in EVENTS if LONG or event.short]
+    lines, wrong = [], []
+    with traffic(lab) as both:
+        ledger = Ledger.open(lab)
+        for event in events:
+            played, faults = play(lab, both, event)
+            lines += played
+            wrong += faults
+            report("unplug.txt" if LONG else "unplug-short.txt", lines)
+            ledger.settle()
+    scenario.run_rping(lab, count=3).check()
+    assert not wrong, "\n".join(wrong)
