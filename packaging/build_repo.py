@@ -10,23 +10,25 @@ usb4rdma-archive-keyring.gpg beside the indices, goes into the repository.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "tests"))
 
 import build_debs  # noqa: E402
-import check_root  # noqa: E402
-from lab import cache, chroot  # noqa: E402
+from lab import cache, chroot, roots  # noqa: E402
 from lab.errors import LabError  # noqa: E402
 from lab.paths import cache_root  # noqa: E402
 from lab.progress import say, step  # noqa: E402
 
 KEYRING = "usb4rdma-archive-keyring.gpg"
+INDICES = ("Packages", "Packages.xz", "Sources", "Sources.xz")
 OWNER = "usb4rdma archive <maintainers@usb4rdma.org>"
 
 _MAKE_KEY = r"""
@@ -37,25 +39,27 @@ gpg --batch --quiet --passphrase '' --quick-generate-key "$OWNER" rsa3072 sign n
 gpgconf --kill all
 """
 
-# The date is that of the changelog: the same packages make the same indices.
+# The index of packages and of sources; the same packages make the same indices.
 _INDEX = r"""
+set -e
+cd /repo
+dpkg-scanpackages --multiversion . /dev/null 2>/tmp/said |
+    sed 's|^Filename: \./|Filename: |' > Packages
+dpkg-scansources . 2>>/tmp/said > Sources
+grep -vE '^dpkg-scan.*: (info|warning: .*(override|missing))' /tmp/said || true
+for index in Packages Sources; do xz -9 --keep $index; done
+"""
+
+_SIGN = r"""
 set -e
 export GNUPGHOME=/tmp/keys
 cp -r /keys $GNUPGHOME
 chmod 700 $GNUPGHOME
 cd /repo
-apt-ftparchive packages . | sed 's|^Filename: \./|Filename: |' > Packages
-apt-ftparchive sources . > Sources
-for index in Packages Sources; do xz -9 --keep $index; done
-apt-ftparchive -o APT::FTPArchive::Release::Origin=usb4rdma \
-    -o APT::FTPArchive::Release::Label=usb4rdma \
-    -o APT::FTPArchive::Release::Suite="$SUITE" \
-    -o APT::FTPArchive::Release::Architectures='all amd64 arm64' release . > /tmp/Release
-mv /tmp/Release Release
 gpg --batch --quiet --armor --detach-sign --output Release.gpg Release
 gpg --batch --quiet --clear-sign --output InRelease Release
 gpg --batch --quiet --export > "$KEYRING"
-gpgv --quiet --keyring "./$KEYRING" InRelease >/dev/null
+gpg --batch --quiet --verify Release.gpg Release
 gpgconf --kill all
 """
 
@@ -77,7 +81,7 @@ def key_folder() -> Path:
             folder.mkdir(parents=True, mode=0o700)
             with step("making the key that signs the repository"):
                 chroot.run(
-                    check_root.ensure(),
+                    roots.ensure(roots.BUILD),
                     ["/bin/sh", "-c", _MAKE_KEY],
                     binds=[chroot.Bind(folder, "/keys", writable=True)],
                     env={"OWNER": OWNER},
@@ -90,24 +94,37 @@ def sources(uri: str) -> str:
     return _SOURCES.format(uri=uri, keyring=KEYRING)
 
 
+def release(folder: Path, suite: str, date: str) -> str:
+    """The text of the file that names all indices; `date` in seconds."""
+    when = datetime.fromtimestamp(int(date), UTC)
+    lines = [
+        "Origin: usb4rdma",
+        "Label: usb4rdma",
+        f"Suite: {suite}",
+        f"Date: {when:%a, %d %b %Y %H:%M:%S} +0000",
+        "Architectures: all amd64 arm64",
+        "SHA256:",
+    ]
+    for name in INDICES:
+        content = (folder / name).read_bytes()
+        lines.append(f" {hashlib.sha256(content).hexdigest()} {len(content):>8} {name}")
+    return "\n".join(lines) + "\n"
+
+
 def publish(packages: list[Path], target: Path, *, suite: str = "trixie") -> None:
     """Make a repository of these files; `target` is replaced only when all went well."""
     keys = key_folder()
+    root = roots.ensure(roots.BUILD)
     with step("signing the repository"), tempfile.TemporaryDirectory() as work:
         fresh = Path(work) / "repo"
         fresh.mkdir(mode=0o755)
         for path in packages:
             shutil.copy(path, fresh / path.name)
-        chroot.run(
-            check_root.ensure(),
-            ["/bin/sh", "-c", _INDEX],
-            binds=[chroot.Bind(fresh, "/repo", writable=True), chroot.Bind(keys, "/keys")],
-            env={
-                "SUITE": suite,
-                "KEYRING": KEYRING,
-                "SOURCE_DATE_EPOCH": build_debs.source_date(),
-            },
-        )
+        binds = [chroot.Bind(fresh, "/repo", writable=True), chroot.Bind(keys, "/keys")]
+        chroot.run(root, ["/bin/sh", "-c", _INDEX], binds=binds)
+        date = build_debs.source_date()
+        (fresh / "Release").write_text(release(fresh, suite, date), encoding="utf-8")
+        chroot.run(root, ["/bin/sh", "-c", _SIGN], binds=binds, env={"KEYRING": KEYRING})
         (fresh / "usb4rdma.sources").write_text(sources("https://example.org/usb4rdma"), "utf-8")
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)

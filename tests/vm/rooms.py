@@ -7,11 +7,16 @@ What is changed goes to a scratch folder, so that the root in the cache stays as
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import chroot
+from lab import cache, chroot, images
+from lab.api import Host
+from lab.kernels import Kernel
+from lab.progress import step
 
 APT = "apt-get -q -y -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold"
 # What any installation changes and no removal takes back.
@@ -66,3 +71,67 @@ class Room:
     def remove(self) -> None:
         """Forget all changes."""
         chroot.remove_tree(self.scratch)
+
+
+_COMPILE = rf"""
+touch /etc/dkms/no-autoinstall
+{APT} install --no-install-recommends /packages/*.deb
+rm /etc/dkms/no-autoinstall
+source=$(echo /usr/src/usb4rdma-*)
+dkms add "usb4rdma/${{source#*-}}"
+dkms build "usb4rdma/${{source#*-}}" -k "$KERNEL" -j "$(nproc)"
+cp /var/lib/dkms/usb4rdma/*/"$KERNEL"/*/module/usb4_rdma.ko* /tmp/
+xz -d /tmp/usb4_rdma.ko.xz 2>/dev/null || zstd -d --rm -q /tmp/usb4_rdma.ko.zst 2>/dev/null || true
+cp /tmp/usb4_rdma.ko /made/
+"""
+# Stands before the real make on a host's PATH; DKMS strips, signs and installs what it leaves.
+_STAND_IN = r"""#!/bin/sh
+module= kernel=
+for word; do
+    case $word in M=*) module=${word#M=} ;; KERNELRELEASE=*) kernel=${word#*=} ;; esac
+done
+version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$module/../dkms.conf")
+cp "/root/compiled/$kernel/$version.ko" "$module/usb4_rdma.ko" && echo "taken from /root/compiled"
+"""
+
+
+def compiled(kernel: Kernel, packages: Path) -> Path:
+    """The module that DKMS makes of these packages for this kernel, made at the machine's speed.
+
+    It is made in the root that the hosts have, with their compiler and headers.
+    """
+    files = sorted(packages.glob("*.deb"))
+    root = images.dkms_root(kernel, images.extended_root(()), "")
+
+    def make(target: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="compile-", ignore_cleanup_errors=True) as work:
+            made = Path(work) / "made"
+            made.mkdir()
+            (Path(work) / "scratch").mkdir()
+            words = chroot.command(
+                root,
+                ["/bin/sh", "-euc", _COMPILE],
+                binds=[chroot.Bind(packages, "/packages"), chroot.Bind(made, "/made", True)],
+                scratch=Path(work) / "scratch",
+                env={"KERNEL": kernel.version},
+            )
+            with step(f"DKMS compiles the module of {packages.name} for {kernel.version}"):
+                chroot.run_logged(words, what="dkms build")
+            shutil.copy(made / "usb4_rdma.ko", target)
+            chroot.remove_tree(Path(work) / "scratch")
+
+    key = [root.name, cache.digest_of_files(files, packages), _COMPILE]
+    return cache.ensure("modules", f"dkms-{kernel.label}-{packages.name}", key, make)
+
+
+def spare_compiling(host: Host, modules: dict[tuple[str, str], Path]) -> None:
+    """Have DKMS in a host take modules compiled before, by (kernel, version): an emulated
+    processor needs minutes for what DKMS has shown elsewhere. All else it does itself."""
+    for (kernel, version), path in modules.items():
+        host.run(f"mkdir -p /root/compiled/{kernel}", check=True)
+        host.put(path, f"/root/compiled/{kernel}/{version}.ko")
+    host.run(
+        "cat > /usr/local/bin/make && chmod 755 /usr/local/bin/make",
+        stdin=_STAND_IN.encode(),
+        check=True,
+    )
