@@ -39,7 +39,11 @@ processes exchange data between the hosts and compare it, and one has a region w
 whose keys the fuzzer knows. Afterwards: that region as it was, the data right, the kernel silent,
 every object gone, the module unloaded and loaded again.
 
-| date | version | kernel | minutes | processes | commands (accepted) | ioctls | requests posted | queue pairs connected (with the other host) | completions | seed |
+Columns that count two things: commands and ioctls (those the kernel took), connections (those with
+the other host).
+
+| date | version | kernel | minutes | processes | commands | ioctls | requests | connections \
+| completions | seed |
 |---|---|---|---|---|---|---|---|---|---|---|
 """
 

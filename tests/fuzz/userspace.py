@@ -20,6 +20,9 @@ LEFT_OUT = {"mr"}
 # Where the headers are included that the shim replaces; errno.h is the same everywhere.
 INCLUDERS = ("transport", "link/link.h", "compat.h", "wire.h", "include/uapi/rdma")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+LIBFUZZER = ("-fsanitize=fuzzer", *SANITIZERS)
+# Headers of the user interface are the kernel's own; all others have a stand-in.
+INTERFACE = {"linux/errno.h", "rdma/usb4_rdma.h", "rdma/rdma_user_rxe.h"}
 
 
 def kernel_headers() -> set[str]:
@@ -44,10 +47,49 @@ def build(program: Path, binary: Path, *flags: str, compiler: str = "gcc") -> Pa
     return binary
 
 
+def build_alone(program: Path, binary: Path, *flags: str, compiler: str = "gcc") -> Path:
+    """Compile a fuzzer that includes the driver's files itself; as build() otherwise."""
+    with tempfile.TemporaryDirectory(prefix="usb4rdma-fuzz-") as folder:
+        stand_ins(Path(folder))
+        words = [*command(compiler, Path(folder)), *flags, "-o", str(binary), str(program)]
+        subprocess.run(words, check=True)
+    return binary
+
+
+def build_verbs(program: Path, binary: Path, *flags: str, compiler: str = "gcc") -> Path:
+    """As build_alone(), with the transport, and the user interface's headers of our kernels:
+    this machine's may be older than what the driver speaks."""
+    from lab import roots
+
+    interface = roots.ensure(roots.BUILD) / "usr/include/rdma"
+    objects = transport(compiler, tuple(flag for flag in flags if not flag.startswith("-D")))
+    with tempfile.TemporaryDirectory(prefix="usb4rdma-fuzz-") as name:
+        folder = Path(name)
+        stand_ins(folder)
+        for header in ("rdma_user_rxe.h", "ib_user_verbs.h", "ib_user_ioctl_verbs.h"):
+            shutil.copy(interface / header, folder / "rdma" / header)
+        words = [*command(compiler, folder), *flags, "-o", str(binary)]
+        words += [str(path) for path in (program, *sorted(objects.glob("*.o")))]
+        subprocess.run(words, check=True)
+    return binary
+
+
+def stand_ins(folder: Path) -> None:
+    """An empty header for each of the kernel's that driver/ includes: a shim came before."""
+    # What the interface's own headers include, and libc has.
+    names = {"linux/socket.h", "linux/in.h", "linux/in6.h"}
+    for file in (TOP / "driver").rglob("*.[ch]"):
+        names.update(re.findall(r"#include <([\w-]+/[\w/-]+\.h)>", file.read_text()))
+    for name in names - INTERFACE:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("")
+
+
 def command(compiler: str, folder: Path) -> list[str]:
     """The compiler's words, with stand-ins of the kernel's headers in `folder`."""
     return [
         *(compiler, "-std=gnu11", "-g", "-Wall", "-Wno-unused-function", "-D__KERNEL__"),
+        "-Wno-c2x-extensions",
         *("-DU4_HAVE_HRTIMER_SETUP", "-DU4_HAVE_RING_THROTTLING"),
         *(f"-I{folder}", f"-I{SHIM}", f"-I{TOP}/driver/include/uapi"),
     ]

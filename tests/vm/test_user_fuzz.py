@@ -28,7 +28,7 @@ LEAKS = "/sys/kernel/debug/kmemleak"
 # What the machine may have less of after a long run, beside what its other programs do.
 MEMORY_MARGIN_KIB = 65536
 
-pytestmark = pytest.mark.timeout(900 + 120 * MINUTES)
+pytestmark = pytest.mark.timeout(1500 + 120 * MINUTES)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def objects(host: Host) -> str:
 def leaks(host: Host) -> str:
     """What a kernel that looks for leaks has found in our module; "" without such a kernel."""
     shown = host.run(f"test -e {LEAKS} || exit 0; echo scan > {LEAKS}; echo scan > {LEAKS}; "
-                     f"cat {LEAKS}", timeout=300)  # fmt: skip
+                     f"cat {LEAKS}", timeout=900)  # fmt: skip
     reports = shown.out.split("unreferenced object")
     return "\n".join(report for report in reports if "usb4_rdma" in report)
 
@@ -76,7 +76,8 @@ def attack(lab: Lab, seed: int, seconds: float) -> dict[str, Any]:
     peer_words = f"{WORDS} peer {verbs_device(b)} {peer_gid} {peer_index}"
     words = f"{WORDS} attack {verbs_device(a)} {seed} {seconds:.0f} {JOBS} {gid} {index}"
     words += f" {peer_gid} {b.net_address}"
-    limit = seconds + 200
+    # A kernel that checks everything is slow, and the machine may be busy.
+    limit = seconds + 500
     with b.start(f"sleep {limit:.0f} | {peer_words}", timeout=limit + 60) as peer:
         peer.wait_for("ready", 60)
         with scenario.integrity(lab, "--qps 2 --count 60", seconds=limit) as ends:
@@ -100,7 +101,7 @@ def test_random_commands_and_scribbles_harm_nobody_else(lab: Lab, fuzzer: Path) 
     while not total or time.monotonic() - started < 60 * MINUTES:
         seen = attack(lab, seed, SLICE if MINUTES else SHORT)
         assert not lab.alarms() or MINUTES == 0, "\n".join(lab.alarms())
-        scenario.until("its objects are gone", 60, lambda: objects(a) == before)
+        scenario.until("its objects are gone", 180, lambda: objects(a) == before)
         for key, value in seen.items():
             total[key] = total.get(key, 0) + value
         seed += 1

@@ -32,7 +32,7 @@
 #define NOBODY		65534
 #define MEMLOCK		(64u << 20)
 #define LIFE_SECONDS	20		/* then it is killed */
-#define HANG_SECONDS	60		/* after which a killed one must have gone */
+#define HANG_SECONDS	180		/* after which a killed one must have gone */
 #define MAX_JOBS	8
 
 struct shared *shared;

@@ -1,42 +1,48 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A hostile peer against the transport: the fuzzer's kept inputs, and random ones.
+"""The fuzzers of the driver's parsers and queues, each for a moment: kept inputs and some new ones.
 
-`make fuzz` looks for new ones. Memory outside of the region, locks taken twice, use counts that
-leak: transport_fuzz.c and the sanitizers notice.
+`make fuzz` runs them for long; what they look for is in tests/fuzz/targets.py.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
-import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from fuzz.userspace import SANITIZERS, TOP, build
+from fuzz.targets import TARGETS, Target
+from fuzz.userspace import LIBFUZZER
 
-FUZZ = TOP / "tests/fuzz"
+NEW = 3000
 
 
 @pytest.fixture(scope="module")
-def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    binary = tmp_path_factory.mktemp("fuzz") / "transport_fuzz"
-    flags = ("-O1", "-Werror", "-DSTANDALONE", *SANITIZERS)
-    return build(FUZZ / "transport_fuzz.c", binary, *flags)
+def fuzzers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """All of them, compiled side by side."""
+    folder = tmp_path_factory.mktemp("fuzz")
+
+    def compile_one(target: Target) -> Path:
+        return target.compile(folder / target.name, "-O1", "-Werror", *LIBFUZZER, compiler="clang")
+
+    with ThreadPoolExecutor(2) as pool:
+        built = list(pool.map(compile_one, TARGETS))
+    return {target.name: path for target, path in zip(TARGETS, built, strict=True)}
 
 
-def test_inputs_that_the_fuzzer_has_kept_are_survived(fuzzer: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(FUZZ / "transport.zip") as archive:
-        names = archive.namelist()
-        archive.extractall(tmp_path)
-    words = [fuzzer, *(tmp_path / name for name in names)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    assert done.stdout.strip() == f"inputs={len(names)}"
-    assert len(names) > 100
-
-
-def test_random_scripts_of_a_hostile_peer_are_survived(fuzzer: Path) -> None:
-    words = [fuzzer, "-r", "20261121", "1000"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    assert done.stdout.strip() == "inputs=1000"
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_hostile_bytes_break_no_promise(
+    fuzzers: dict[str, Path], target: Target, tmp_path: Path
+) -> None:
+    kept = target.unpack(tmp_path / "corpus")
+    assert kept > 50  # else it begins from nothing
+    runs = kept + NEW
+    words = [str(fuzzers[target.name]), "-seed=1", f"-runs={runs}", f"-max_len={target.longest}"]
+    words += ["-print_final_stats=1", f"-artifact_prefix={tmp_path}/", str(tmp_path / "corpus")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    ran = re.search(r"stat::number_of_executed_units: (\d+)", done.stderr)
+    assert ran is not None
+    assert int(ran[1]) >= runs
