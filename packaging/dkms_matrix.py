@@ -299,9 +299,8 @@ class Root:
 
 def refusal(output: str) -> str:
     """What DKMS says of a kernel that dkms.conf excludes."""
-    match = re.search(
-        r"BUILD_EXCLUSIVE directive.*?(?:this kernel|not be built)[^\n]*", output, re.S
-    )
+    pattern = r"The [^\n]*BUILD_EXCLUSIVE directive.*?this kernel/arch/config\."
+    match = re.search(pattern, output, re.DOTALL)
     return " ".join(match[0].split()) if match else ""
 
 
