@@ -141,13 +141,16 @@ static bool u4_mr_map_part(struct u4_mr *mr, struct u4_mr_map *map)
 {
 	u32 first = map->num_parts * U4_MR_MAP_PAGES;
 	u32 n = min(mr->npages - first, U4_MR_MAP_PAGES);
+	u32 segment = round_down(dma_get_max_seg_size(map->dev), PAGE_SIZE);
 	struct sg_table *sgt = &map->parts[map->num_parts];
 	struct scatterlist *sg;
 	unsigned int s;
 	u32 i = 0;
 
-	if (sg_alloc_table_from_pages(sgt, mr->pages + first, n, 0,
-				      (unsigned long)n << PAGE_SHIFT, GFP_KERNEL_ACCOUNT))
+	if (sg_alloc_table_from_pages_segment(sgt, mr->pages + first, n, 0,
+					      (unsigned long)n << PAGE_SHIFT,
+					      max_t(u32, segment, PAGE_SIZE),
+					      GFP_KERNEL_ACCOUNT))
 		return false;
 	if (dma_map_sgtable(map->dev, sgt, DMA_TO_DEVICE, 0)) {
 		sg_free_table(sgt);
