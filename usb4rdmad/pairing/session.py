@@ -4,10 +4,13 @@
 Frames on the relay, at most 192 bytes: kind, session number (4 bytes, chosen by
 the initiator for each handshake), body. START carries no key: it asks the
 initiator to begin (again), and is how a daemon that was restarted gets its
-channel back. A new handshake never disturbs the standing channel until it is
-complete, so an unauthenticated frame cannot tear one down. Transport frames
-carry a counter of 4 bytes that only grows; a replayed or reordered one is
-dropped. Time is given by the caller as seconds of a monotonic clock.
+channel back. It names the handshake that the responder is in: an initiator that
+is through with that one says THREE again instead, so that a START that was late
+does not replace a channel that people may be comparing codes on. A new
+handshake never disturbs the standing channel until it is complete, so an
+unauthenticated frame cannot tear one down. Transport frames carry a counter of
+4 bytes that only grows; a replayed or reordered one is dropped. Time is given
+by the caller as seconds of a monotonic clock.
 
 With a cluster secret the handshake is psk3 and has kinds of its own, so that two
 ends of which one has none tell each other apart and never fall back. The end
@@ -133,6 +136,7 @@ class Session:
         self._channel: _Channel | None = None
         self._unproved: tuple[_Channel, Up] | None = None
         self._pending: tuple[bytes, Handshake] | None = None
+        self._third = b""
         self._delay = RETRY_FIRST
         self._begun = 0.0
         self._last = 0.0
@@ -166,7 +170,8 @@ class Session:
         return out
 
     def _call(self) -> bytes:
-        return bytes([START, self._base]) + bytes(3)
+        named = self._pending[0][:3] if self._pending is not None else bytes(3)
+        return bytes([START, self._base]) + named
 
     def _handshake(self) -> Handshake:
         ephemeral = self._random(32)
@@ -213,7 +218,7 @@ class Session:
             kind -= self._base
         try:
             if kind == START:
-                return self._poked(sid[0], now)
+                return self._poked(sid[0], sid[1:], now)
             if kind == ONE and not self._initiator:
                 self._answer(sid, body, now, out)
             elif kind in (TWO, THREE) and (kind == TWO) == self._initiator:
@@ -232,9 +237,11 @@ class Session:
             out.frames.append(self._call())
         return out
 
-    def _poked(self, mode: int, now: float) -> Output:
+    def _poked(self, mode: int, named: bytes, now: float) -> Output:
         if mode != self._base:
             return Output(notices=[Mismatch()])
+        if self._pending is None and any(named) and self._third[1:4] == named:
+            return Output(frames=[self._third] if self._allowed(now) else [])
         if not self._initiator or (self._pending is not None and now - self._last < RETRY_FIRST):
             return Output()
         self._delay = RETRY_FIRST
@@ -255,7 +262,8 @@ class Session:
         if self._initiator:
             payload = handshake.read2(body)
             third = handshake.write3(self._payload)
-            out.frames.append(bytes([THREE + self._base]) + sid + third)
+            self._third = bytes([THREE + self._base]) + sid + third
+            out.frames.append(self._third)
         else:
             payload = handshake.read3(body)
         keys = handshake.split()

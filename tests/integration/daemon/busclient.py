@@ -53,7 +53,7 @@ class BusClient:
             body=list(body),
             flags=flags,
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             answer = await self.bus.call(message)
         assert answer is not None
         if answer.message_type is MessageType.ERROR:
@@ -86,7 +86,7 @@ class BusClient:
         )
 
     async def until_signal(self, member: str, path: str = "") -> tuple[str, str, str, list[Any]]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 for signal in self.signals:
                     if signal[2] == member and signal[0].startswith(path):

@@ -63,7 +63,7 @@ async def ctl(host: FakeHost | None, *arguments: str) -> tuple[int, str, str]:
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):
                     code = int(await commands.carry_out(parse(list(arguments))))
             except Leave as leave:
                 code = int(explain(leave))
@@ -79,7 +79,7 @@ async def ctl(host: FakeHost | None, *arguments: str) -> tuple[int, str, str]:
 async def program(host: FakeHost | None, *arguments: str) -> tuple[int, str, str]:
     """The same as a program of its own."""
     process = await start(host, *arguments)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         out, err = await process.communicate()
     return process.returncode or 0, out.decode(), err.decode()
 
@@ -102,7 +102,7 @@ async def read_json(host: FakeHost, verb: str, *arguments: str) -> Any:
 async def until_line(process: asyncio.subprocess.Process, wanted: str) -> str:
     assert process.stdout is not None
     seen = ""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while wanted not in seen:
             piece = await process.stdout.read(4096)
             assert piece, seen

@@ -35,7 +35,7 @@ from usb4rdmad.model import (
     ProbePlan,
 )
 
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 
 class FakeDriver:

@@ -43,7 +43,7 @@ class Agent:
         await self.bus.call(ROOT, MANAGER, "RegisterAgent", "oa{sv}", "/agent", {})
 
     async def until(self, member: str) -> list[Any]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 for name, body in self.calls:
                     if name == member:

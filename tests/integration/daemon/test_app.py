@@ -153,11 +153,11 @@ def test_an_event_queue_that_stands_still_ends_the_daemon_without_a_sign_of_life
         with pytest.raises(ExceptionGroup) as caught:
             async with a.daemon() as hub:
                 assert a.app is not None
-                await asyncio.wait_for(enough.wait(), 10)
+                await asyncio.wait_for(enough.wait(), 60)
                 stuck: asyncio.Queue[Any] = asyncio.Queue()
                 monkeypatch.setattr(hub, "_queue", stuck)
                 seen = len(alive)
-                await asyncio.wait_for(a.stopped.wait(), 10)
+                await asyncio.wait_for(a.stopped.wait(), 60)
                 assert len(alive) <= seen + 1
         assert caught.value.subgroup(TimeoutError)
 

@@ -76,7 +76,7 @@ def test_link_events_tell_what_happens(hosts: Hosts) -> None:
             cable.plug()
             await a.until(LinkState.ACTIVE)
             await c.until_signal("InterfacesAdded", ROOT)
-            await asyncio.wait_for(_event(c, "link-active"), 5)
+            await asyncio.wait_for(_event(c, "link-active"), 60)
 
     asyncio.run(story())
 

@@ -28,7 +28,7 @@ def test_active_link_is_shown_to_people_and_programs(hosts: Hosts) -> None:
         a, b = hosts("nova"), hosts("mars")
         async with a.daemon(), b.daemon():
             Cable(a, b).plug()
-            code, out, err = await ctl(a, "status", "--wait", "--timeout", "20")
+            code, out, err = await ctl(a, "status", "--wait", "--timeout", "60")
             assert code == 0, err
             assert "1 link, 1 active" in out and "mars" in out and "40 Gb/s (2x20)" in out
             code, out, _ = await ctl(a)
@@ -77,7 +77,7 @@ def test_monitor_prints_the_status_and_then_events(hosts: Hosts, json_wanted: bo
         async with a.daemon(), b.daemon():
             process = await start(a, "monitor", *options)
             assert process.stdout is not None
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 first = (await process.stdout.readline()).decode()
                 if json_wanted:
                     assert json.loads(first)["event"] == "status"

@@ -34,11 +34,11 @@ def play(prober: ChildProber, remote: bytes = b"\x09\x08") -> SimpleNamespace:
         endpoint: asyncio.Future[bytes | str] = loop.create_future()
         done: asyncio.Future[Measured] = loop.create_future()
         probe = prober.open(*PLACE, PLAN, endpoint.set_result)
-        got = await asyncio.wait_for(endpoint, 10)
+        got = await asyncio.wait_for(endpoint, 60)
         measured = None
         if isinstance(got, bytes):
             probe.run(remote, done.set_result)
-            measured = await asyncio.wait_for(done, 10)
+            measured = await asyncio.wait_for(done, 60)
         probe.close()
         await asyncio.wait({probe._task}, timeout=10)
         return SimpleNamespace(endpoint=got, measured=measured)
@@ -121,7 +121,7 @@ def test_close_kills_the_child_and_says_nothing_more(when: str, tmp_path: Path) 
         prober = child(script + ENDPOINT + "time.sleep(60)")
         probe = prober.open(*PLACE, PLAN, heard)
         if when != "at once":
-            await asyncio.wait_for(opened.wait(), 10)
+            await asyncio.wait_for(opened.wait(), 60)
         if when == "running":
             probe.run(b"\1", calls.append)
             await asyncio.sleep(0)
@@ -137,7 +137,7 @@ def test_close_kills_the_child_and_says_nothing_more(when: str, tmp_path: Path) 
 
 
 async def _task(probe: ChildProbe) -> None:
-    await asyncio.wait_for(probe._task, 10)
+    await asyncio.wait_for(probe._task, 60)
 
 
 def test_the_real_child_without_a_device_says_so() -> None:

@@ -44,7 +44,7 @@ def test_links_are_read_again_when_the_machine_wakes_up(
             del a.driver.links["link0"]  # the cable was pulled, and the uevent is lost
             await logind_says(logind, True)
             await logind_says(logind, False)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while hub(a).state.links:
                     await hub(a).flush()
                     await asyncio.sleep(0)
@@ -70,7 +70,7 @@ def test_a_flood_of_such_signals_from_anybody_costs_one_scan(
             stranger = await MessageBus(bus_address=a.bus).connect()
             for _ in range(200):
                 await logind_says(stranger, False, to="org.usb4rdma1")
-            await asyncio.wait_for(scanned.wait(), 10)
+            await asyncio.wait_for(scanned.wait(), 60)
             assert len(scans) <= 3
             stranger.disconnect()
 

@@ -62,7 +62,7 @@ def test_clashing_networks_of_either_host_are_avoided(hosts: Hosts, side: int) -
             cable.plug()
             await a.until(LinkState.ACTIVE)
             await b.until(LinkState.ACTIVE)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while any(first.ipv4 == link(x).setup.plan.subnets.ipv4 for x in (a, b)):
                     await turn(a, b)
             assert link(a).setup.plan.subnets == link(b).setup.plan.subnets
@@ -104,7 +104,7 @@ def test_restart_of_one_daemon_leaves_an_active_link_alone(hosts: Hosts) -> None
             calls, configured = list(a.driver.calls), list(a.configured)
             async with a.daemon() as ha:
                 await a.until(LinkState.ACTIVE)
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     while not ha.state.links["link0"].secured:
                         await ha.flush()
                         await asyncio.sleep(0)
@@ -162,7 +162,7 @@ def test_changed_mtu_wish_is_agreed_again(hosts: Hosts) -> None:
             a.write_config()
             assert a.app is not None
             a.app.reload()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while {x.interfaces["u4rdma0"].mtu for x in (a, b)} != {9000}:
                     await turn(a, b)
 
@@ -228,7 +228,7 @@ def test_a_device_that_the_sandbox_forbids_ends_the_daemon(hosts: Hosts) -> None
         with pytest.raises(ExceptionGroup) as caught:
             async with a.daemon():
                 Cable(a, b).plug()
-                await asyncio.wait_for(a.stopped.wait(), 5)
+                await asyncio.wait_for(a.stopped.wait(), 60)
         assert caught.value.subgroup(DriverError)
 
     run(story)

@@ -39,7 +39,7 @@ async def story():
             got.set()
         return heard
     async def until(entry):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while entry not in seen:
                 got.clear()
                 await got.wait()

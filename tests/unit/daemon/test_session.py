@@ -149,6 +149,25 @@ def test_a_restarted_daemon_gets_its_channel_back_whichever_side_it_is() -> None
         assert frame is not None and b.receive(frame, 51).notices == [b"again"]
 
 
+def test_a_late_start_gets_the_third_message_again_and_disturbs_nothing() -> None:
+    a, b = ends()
+    (one,) = a.start(0).frames
+    b.start(0)
+    (two,) = b.receive(one, 0.1).frames
+    (late,) = b.tick(0.3).frames  # the third message takes its time, or is lost
+    out = a.receive(two, 0.4)
+    (three,) = out.frames
+    assert any(isinstance(n, Up) for n in out.notices)
+    before = a.handshake_hash
+    again = a.receive(late, 0.5)
+    assert (again.frames, again.notices) == ([three], [])
+    assert any(isinstance(n, Up) for n in b.receive(three, 0.6).notices)
+    assert b.receive(three, 0.7).notices == []
+    assert a.handshake_hash == b.handshake_hash == before
+    frame = a.send(b"hello")
+    assert frame is not None and b.receive(frame, 0.8).notices == [b"hello"]
+
+
 def test_unauthenticated_frames_do_not_tear_a_channel_down() -> None:
     a, b = connected()
     for kind in (1, 2, 3, 4, 16, 99):
