@@ -168,3 +168,14 @@ def test_pacman_says_the_same(packages: dict[str, Path]) -> None:
     assert f"depends = usb4rdma-dkms={release}" in told
     assert f"depends = usb4rdmad={release}" in told
     assert "backup = etc/usb4rdma/usb4rdmad.toml" in told
+
+
+@pytest.mark.parametrize("kind", ["rpm", "arch"])
+def test_another_build_gives_the_same_bytes(
+    packages: dict[str, Path], kind: str, tmp_path: Path
+) -> None:
+    again = build_foreign.build(kind, tmp_path / kind)
+    suffix = {"rpm": "*.rpm", "arch": "*.pkg.tar.zst"}[kind]
+    first = {path.name: path.read_bytes() for path in packages[kind].glob(suffix)}
+    assert len(first) >= 3
+    assert {path.name: path.read_bytes() for path in again.glob(suffix)} == first
