@@ -3,8 +3,10 @@
 
 A frame that the cable has dropped belongs to a segment: a header frame, and the raw frames behind
 it. Recovery is the time from the drop until a header that carries the same place of the same
-message passes again; a round trip the time from a request that wants an answer to its answer. Both
-are times on the cable. Layouts: docs/wire-protocol.md.
+message passes again. A round trip is the time from a SEND or WRITE that wants an answer to its
+answer. READs and atomics wait for those before them, and what they bring queues at the requester:
+there it is the time from a request to the one that takes its place in the window, so that both
+sides' part in it is counted. All are times on the cable. Layouts: docs/wire-protocol.md.
 """
 
 from __future__ import annotations
@@ -90,8 +92,8 @@ class Recovery:
         return sorted(seconds / self.trip for seconds in done)
 
 
-def read(lines: Iterable[str]) -> Recovery:
-    """Losses and round trips of a trace."""
+def read(lines: Iterable[str], window: int = 16) -> Recovery:
+    """Losses and round trips of a trace; `window`: READs or atomics outstanding at once."""
     found = Recovery()
     last: dict[str, Segment | None] = {}
     waiting: list[Loss] = []
@@ -118,9 +120,13 @@ def read(lines: Iterable[str]) -> Recovery:
         for loss in waiting:
             _see(loss, segment)
         waiting = [loss for loss in waiting if loss.again is None]
-        found.trips.extend(_answered(asked, segment))
-        if segment.op in ASKED or segment.flags & ACKREQ:
-            asked.setdefault((sender, segment.sqpn), []).append(segment)
+        requests = asked.setdefault((sender, segment.sqpn), [])
+        if segment.op in ASKED:
+            found.trips.extend(_turned(requests, segment, window))
+        elif segment.flags & ACKREQ:
+            requests.append(segment)
+        elif segment.op == ACK:
+            found.trips.extend(_answered(asked, segment))
     return found
 
 
@@ -146,12 +152,17 @@ def _see(loss: Loss, segment: Segment) -> None:
 
 def _answered(asked: dict[tuple[str, int], list[Segment]], answer: Segment) -> Iterator[float]:
     """Round trips that end with this answer; what it refers to is not waited for any more."""
-    if answer.op not in (ACK, READ_RESP, ATOMIC_RESP):
-        return
     for (sender, qpn), requests in asked.items():
         if sender == answer.sender or qpn != answer.dqpn:
             continue
         while requests and (answer.psn - requests[0].psn) % PSN < PSN // 2:
-            request = requests.pop(0)
-            if answer.op == ACK or request.psn == answer.psn:
-                yield answer.time - request.time
+            yield answer.time - requests.pop(0).time
+
+
+def _turned(requests: list[Segment], new: Segment, window: int) -> Iterator[float]:
+    """Round trips that end with this request, which is asked for the first time or again."""
+    if requests and (new.psn - requests[-1].psn - 1) % PSN >= PSN // 2:
+        return
+    while requests and (new.psn - requests[0].psn) % PSN >= window:
+        yield new.time - requests.pop(0).time
+    requests.append(new)
