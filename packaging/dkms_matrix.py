@@ -21,7 +21,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -325,49 +325,61 @@ def wrong(row: Row) -> str:
     return row.outcome
 
 
-def load(stamp: str) -> list[Row]:
-    """The rows that an earlier run of the same sources left."""
-    if not RESULT.exists():
-        return []
-    known = json.loads(RESULT.read_text(encoding="utf-8"))
-    return [Row(**row) for row in known["rows"]] if known["sources"] == stamp else []
+@dataclass
+class Table:
+    """The rows so far, and how many packages each release that was asked offers."""
+
+    sources: str
+    rows: list[Row] = field(default_factory=list)
+    offered: dict[str, int] = field(default_factory=dict)
 
 
-def save(stamp: str, rows: list[Row]) -> None:
+def load(stamp: str) -> Table:
+    """What an earlier run of the same sources left."""
+    if RESULT.exists():
+        known = json.loads(RESULT.read_text(encoding="utf-8"))
+        if known["sources"] == stamp:
+            return Table(stamp, [Row(**row) for row in known["rows"]], known.get("offered", {}))
+    return Table(stamp)
+
+
+def save(found: Table) -> None:
     """Keep the table."""
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     table = {
-        "sources": stamp,
+        "sources": found.sources,
         "version": source_name().split("-")[1],
         "date": datetime.now(UTC).date().isoformat(),
         "processors": os.cpu_count(),
-        "rows": [asdict(row) for row in rows],
+        "offered": found.offered,
+        "rows": [asdict(row) for row in found.rows],
     }
     RESULT.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 
-def try_release(
-    release: Release, module: Path, stamp: str, rows: list[Row], limit: int | None
-) -> None:
-    """Add the rows of a release to `rows`, at most `limit`, saving them as they come."""
+def try_release(release: Release, module: Path, table: Table, limit: int | None) -> None:
+    """Add the rows of a release, at most `limit`, saving them as they come."""
     with folder(release.name) as scratch:
         place = Root(release, scratch, module)
         wanted = chosen(place.offers())
-        known = {row.key() for row in rows if row.outcome in ("built", "excluded")}
+        table.offered[release.name] = len(wanted)
+        known = {row.key() for row in table.rows if row.outcome in ("built", "excluded")}
         keys = {(release.name, offer.package, offer.version) for offer in wanted}
         # What Debian no longer offers is not in the table, what failed is tried again.
-        rows[:] = [r for r in rows if r.release != release.name or r.key() in keys & known]
+        table.rows = [r for r in table.rows if r.release != release.name or r.key() in keys & known]
         new = [o for o in wanted if (release.name, o.package, o.version) not in known]
         for number, offer in enumerate(new[:limit], 1):
             row = place.row(offer)
             if row is None:
+                table.offered[release.name] -= 1
                 continue
-            rows.append(row)
-            save(stamp, rows)
+            table.rows.append(row)
+            save(table)
             say(
                 f"{release.name} {number}/{len(new)} {offer.kernel}: {row.outcome}"
                 f" in {row.seconds} s{' (' + row.missing + ' missing)' if row.missing else ''}"
             )
+        save(table)
 
 
 def main() -> int:
@@ -384,11 +396,12 @@ def main() -> int:
         export(options.revision, module)
         files = [path for path in module.rglob("*") if path.is_file()]
         stamp = cache.digest_of_files(files, module)
-        rows = load(stamp)
+        table = load(stamp)
         for release in RELEASES:
             if not options.releases or release.name in options.releases:
                 with step(f"DKMS on the kernels of {release.name}"):
-                    try_release(release, module, stamp, rows, options.limit)
+                    try_release(release, module, table, options.limit)
+    rows = table.rows
     complaints = [
         f"{row.release} {row.kernel}: {why}\n  {row.note}" for row in rows if (why := wrong(row))
     ]

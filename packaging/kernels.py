@@ -15,6 +15,8 @@ from typing import Any
 TOP = Path(__file__).resolve().parents[1]
 RESULTS = TOP / "build/results"
 KEPT = TOP / "docs/data/dkms-matrix.json"
+# Where packages are asked for, see dkms_matrix.py.
+RELEASES = ("bookworm", "trixie", "forky", "sid")
 
 INTRODUCTION = """\
 <!-- SPDX-License-Identifier: GPL-2.0-or-later -->
@@ -27,7 +29,8 @@ package for amd64 that Debian offers there: the release, its updates, its securi
 backports; for sid also experimental. Which packages there are is asked of apt.
 
 This table is of {date}, driver {version}: {built} packages built, {excluded} refused, {failed}
-failed. Seconds are those of `dkms build` on {processors} processors with other work beside it.
+failed. {complete}
+Seconds are those of `dkms build` on {processors} processors with other work beside it.
 
 A kernel that lacks what the driver needs is not an error: DKMS ends with "excluded", and an
 upgrade goes on. dkms.conf asks for Linux 6.12 (`BUILD_EXCLUSIVE_KERNEL_MIN`, and
@@ -58,6 +61,21 @@ def save(kept: dict[str, Any], path: Path = KEPT) -> None:
     path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
+def complete(kept: dict[str, Any]) -> str:
+    """Whether all that Debian offers was tried."""
+    words = []
+    for release in RELEASES:
+        tried = sum(row["release"] == release for row in kept["rows"])
+        offered = kept["offered"].get(release)
+        if offered is None:
+            words.append(f"{release} not yet")
+        elif tried < offered:
+            words.append(f"{release} {tried} of {offered}")
+    if words:
+        return f"**Not all were tried**: {', '.join(words)}; `make dkms-matrix` goes on there."
+    return "That is all of them."
+
+
 def version_key(version: str) -> tuple[int, ...]:
     """To sort by."""
     return tuple(int(part) for part in re.findall(r"\d+", version))
@@ -82,6 +100,7 @@ def page(kept: dict[str, Any]) -> str:
         date=kept["date"],
         version=kept["version"],
         processors=kept["processors"],
+        complete=complete(kept),
         message=old["note"] if old else "",
         built=counts["built"],
         excluded=counts["excluded"],

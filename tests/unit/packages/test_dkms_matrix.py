@@ -134,12 +134,26 @@ def test_the_page_has_a_line_for_each_row_and_counts_them() -> None:
             "date": "2026-11-21",
             "version": "0.1.0",
             "processors": 2,
+            "offered": {"trixie": 3, "sid": 0, "forky": 0, "bookworm": 0},
             "rows": [dataclasses.asdict(ROW), dataclasses.asdict(refused)],
         }
     )
     assert "1 packages built, 1 refused, 0\nfailed" in text
     assert "| 6.12.94+deb13-amd64 | 6.12.94-1 | trixie |" in text
     assert "excluded: no CONFIG_USB4" in text
+    assert "**Not all were tried**: trixie 2 of 3;" in text
+
+
+def test_the_page_knows_when_all_were_tried() -> None:
+    kept = {"rows": [dataclasses.asdict(ROW)], "offered": dict.fromkeys(kernels_page.RELEASES, 0)}
+    kept["offered"]["trixie"] = 1
+    assert kernels_page.complete(kept) == "That is all of them."
+    del kept["offered"]["sid"]
+    assert "sid not yet" in kernels_page.complete(kept)
+
+
+def test_both_know_the_same_releases() -> None:
+    assert {release.name for release in dkms_matrix.RELEASES} == set(kernels_page.RELEASES)
 
 
 def test_an_older_result_does_not_replace_what_is_kept(tmp_path: Path) -> None:
