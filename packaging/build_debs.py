@@ -43,6 +43,9 @@ umask "$UMASK"
 mkdir -p "$FOLDER"
 cp -r /source "$FOLDER/usb4rdma"
 cd "$FOLDER/usb4rdma"
+# The archive of the source has these modes and times.
+chmod -R u=rwX,go=rX .
+find . -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
 dpkg-buildpackage --no-sign
 mv ../*.deb ../*.dsc ../*.tar.* ../*.changes ../*.buildinfo /out/
 """
