@@ -75,10 +75,18 @@ class Keeper:
         return True
 
     def end(self) -> None:
-        """End the lab, if one runs."""
-        if self.lab is not None:
-            self.lab.down()
-            self.lab = None
+        """End the lab, if one runs; on the sanitizer kernel nothing may have leaked in it."""
+        if self.lab is None:
+            return
+        leaks = ""
+        if self.options.get("kernel") == kernels.DEBUG:
+            with contextlib.suppress(LabError):
+                leaks = scenario.memory_leaks(self.lab)
+        if leaks:
+            self.lab.save_logs(LOGS / "leaks")
+        self.lab.down()
+        self.lab = None
+        assert not leaks, f"kmemleak says:\n{leaks}"
 
 
 def give_up(name: str) -> None:
