@@ -289,8 +289,9 @@ void u4_open_close(struct u4_link *link, u32 flags, bool tell)
 						 link->in_hopid, link->rx_hop);
 		link->paths_on = false;
 		mutex_lock(&link->hw_lock);
-		link->rail = NULL;
 		u4_open_halt(link, rail);
+		/* Who waits for this, to put the NHI to sleep, may go on now. */
+		WRITE_ONCE(link->rail, NULL);
 		mutex_unlock(&link->hw_lock);
 		u4_rail_free(rail);
 	}

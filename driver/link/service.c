@@ -7,6 +7,10 @@
  * .remove runs under the domain's lock on some kernels when a cable is pulled.
  * It then halts the rail, which needs no path call, and leaves the rest to the
  * link's work. Otherwise it waits a bounded time for the work to be done.
+ *
+ * When the NHI's driver is unbound, kernels from 7.2 on leave the services bound
+ * to a host router that is no longer there. So each service is made a consumer of
+ * the NHI: the driver core then calls .remove first.
  */
 #include <linux/idr.h>
 #include <linux/module.h>
@@ -110,11 +114,15 @@ static struct u4_link *link_alloc(struct tb_service *svc)
 
 static int U4_SERVICE_PROBE(service_probe, svc)
 {
+	struct tb_xdomain *xd = tb_service_parent(svc);
 	struct u4_link *link;
 	int ret;
 
-	if (!tb_service_parent(svc)->remote_uuid)
+	/* A service that outlived its host router is offered to us again, see above. */
+	if (!xd->remote_uuid || xd->is_unplugged)
 		return -ENODEV;
+	if (!device_link_add(&svc->dev, xd->tb->dev.parent, DL_FLAG_AUTOREMOVE_CONSUMER))
+		dev_warn(&svc->dev, "its host interface must not be unbound before it\n");
 	link = link_alloc(svc);
 	if (IS_ERR(link))
 		return PTR_ERR(link);
@@ -133,10 +141,36 @@ static int U4_SERVICE_PROBE(service_probe, svc)
 	return 0;
 }
 
+static bool link_closed(struct u4_link *link)
+{
+	return !READ_ONCE(link->rail);
+}
+
+static int link_leave(struct u4_link *link, void *data)
+{
+	spin_lock(&link->lock);
+	link->leaving = true;
+	spin_unlock(&link->lock);
+	u4_link_kick(link);
+	return 0;
+}
+
+static int link_left(struct u4_link *link, void *data)
+{
+	wait_event_timeout(link->wait, link_closed(link), 3 * HZ);
+	return 0;
+}
+
 static void service_remove(struct tb_service *svc)
 {
 	struct u4_link *link = tb_service_get_drvdata(svc);
 	bool unplugged = link->xd->is_unplugged;
+
+	if (!unplugged) {
+		/* The peer should know, and this is the last moment to tell it. */
+		link_leave(link, NULL);
+		link_left(link, NULL);
+	}
 
 	spin_lock(&u4_links_lock);
 	list_del(&link->node);
@@ -160,11 +194,6 @@ static void service_remove(struct tb_service *svc)
 	if (!unplugged)
 		wait_for_completion_timeout(&link->gone_done, 3 * HZ);
 	put_device(&link->dev);
-}
-
-static bool link_closed(struct u4_link *link)
-{
-	return !READ_ONCE(link->rail);
 }
 
 static int __maybe_unused service_suspend(struct device *dev)
@@ -231,21 +260,6 @@ static void service_unpublish(void)
 {
 	tb_unregister_property_dir("usb4rdma", service_dir);
 	tb_property_free_dir(service_dir);
-}
-
-static int link_leave(struct u4_link *link, void *data)
-{
-	spin_lock(&link->lock);
-	link->leaving = true;
-	spin_unlock(&link->lock);
-	u4_link_kick(link);
-	return 0;
-}
-
-static int link_left(struct u4_link *link, void *data)
-{
-	wait_event_timeout(link->wait, link_closed(link), 3 * HZ);
-	return 0;
 }
 
 int u4_link_init(const struct u4_client_ops *ops)
