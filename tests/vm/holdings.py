@@ -20,7 +20,7 @@ MEMORY_SLACK = 12288
 PASSING = ("u4_rail_poll", "net_rx", "u4_net_rx")
 _SLAB = r"""
 cat /sys/kernel/debug/slab/kmalloc*/alloc_traces 2>/dev/null | awk '
-/^ *[0-9]+ / { n = $1; name = $2; seen = 0 }
+/^ *[0-9]+ / { n = $1; name = $2; seen = $2 ~ /pcs_|sheaf/ }
 /\[usb4_rdma\]/ && !seen {
     if ($1 !~ /^[0-9]+$/) name = $1
     sub(/\+.*/, "", name); sum[name] += n; seen = 1

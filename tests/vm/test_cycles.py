@@ -77,9 +77,9 @@ def test_load_cycles_leave_nothing_behind(lab: Lab) -> None:
         unload(lab)
         unloaded.settle()
         load(lab)
-        loaded.settle()
         if number % 5 == 0:
             lab.wait_links()
+            loaded.settle()
             scenario.run_rping(lab, count=1).check()
             memory.sample()
             told("load cycles on both hosts", number, started, lab, memory)

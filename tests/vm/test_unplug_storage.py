@@ -25,9 +25,9 @@ from unplug_events import (
     load,
     pull,
     push,
+    rebind,
     start_daemon,
     suspend_one,
-    unbind,
     unload,
     unload_soft_roce,
 )
@@ -78,7 +78,7 @@ ROWS = (
     # A device that is removed takes its NVMe controllers along; NFS finds the next one.
     Row("rmmod usb4_rdma", reload, ("nvme",)),
     Row("rmmod rdma_rxe", unload_soft_roce, ("nvme",)),
-    Row("thunderbolt unbound and bound", unbind),
+    Row("cable pulled, thunderbolt unbound and bound", rebind),
     Row("daemon killed", restart_daemon),
     Row("suspended and resumed", suspend_one),
 )
