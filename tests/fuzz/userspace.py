@@ -81,7 +81,7 @@ def stand_ins(folder: Path) -> None:
     for file in (TOP / "driver").rglob("*.[ch]"):
         names.update(re.findall(r"#include <([\w-]+/[\w/-]+\.h)>", file.read_text()))
     for name in names - INTERFACE:
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("")
 
 
