@@ -19,7 +19,7 @@ from traffic import traffic
 from unplug import play
 from unplug_events import EVENTS
 
-pytestmark = [pytest.mark.timeout(1800), pytest.mark.long]
+pytestmark = pytest.mark.timeout(1800)
 LONG = bool(os.environ.get("USB4RDMA_LONG"))
 
 if LONG:
