@@ -87,7 +87,7 @@ fuzz: ## fuzz with libFuzzer for SECONDS=600 each target, or one TARGET=frame (K
 
 .PHONY: fuzz-user
 fuzz-user: venv ## fuzz the kernel from a process without privileges: MINUTES=30 KERNEL=debug SEED=1, into docs/fuzzing.md
-	@USB4RDMA_FUZZ_MINUTES=$(if $(filter file,$(origin MINUTES)),30,$(MINUTES)) USB4RDMA_FUZZ_SEED=$(SEED) USB4RDMA_KERNEL=$(KERNEL) $(PYTEST) -v -s tests/vm/test_user_fuzz.py $(PYTEST_ARGS)
+	@USB4RDMA_FUZZ_MINUTES=$(if $(filter file,$(origin MINUTES)),30,$(MINUTES)) USB4RDMA_FUZZ_SEED=$(SEED) USB4RDMA_KERNEL=$(KERNEL) $(if $(filter debug,$(KERNEL)),USB4RDMA_PATIENCE=6) $(PYTEST) -v -s tests/vm/test_user_fuzz.py $(PYTEST_ARGS)
 
 .PHONY: faults
 faults: venv ## the long form of the fault matrix: rare faults and many single losses too (for docs-data)
@@ -175,6 +175,10 @@ lint: venv ## style, types, shell, packages, and the module with W=1 and sparse 
 	@$(SYSTEM_PYTHON) packaging/judge.py
 	@$(SYSTEM_PYTHON) packaging/build_foreign.py rpm --lint
 	@$(SYSTEM_PYTHON) packaging/build_foreign.py arch --lint
+
+.PHONY: static
+static: ## look over driver/ with Coccinelle and the kernel's own semantic patches
+	@$(SYSTEM_PYTHON) packaging/check_static.py
 
 .PHONY: clean
 clean: ## remove what was built in this tree; the cache stays

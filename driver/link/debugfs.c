@@ -6,6 +6,7 @@
 #include <linux/debugfs.h>
 #include <linux/module.h>
 #include <linux/seq_file.h>
+#include <linux/string_choices.h>
 
 #include "../compat.h"
 #include "core.h"
@@ -26,7 +27,7 @@ static void summary_rail(struct seq_file *file, struct u4_rail *rail)
 		   rail->track.next, rail->rx_tag, rail->tx_seq, rail->tx_limit, rail->tx_tag);
 	seq_printf(file, "  rail: free %u reserved %u posted %u, waiters %s, watch %s\n",
 		   rail->nfree, rail->reserved, rail->posted,
-		   list_empty(&rail->waiters) ? "no" : "yes", rail->watch_on ? "on" : "off");
+		   str_yes_no(!list_empty(&rail->waiters)), str_on_off(rail->watch_on));
 	if (rail->rx && rail->tx)
 		seq_printf(file, "  rail: rings rx %d tx %d\n", rail->rx->hop, rail->tx->hop);
 }
@@ -39,7 +40,7 @@ static int summary_link(struct u4_link *link, void *data)
 		   dev_name(&link->dev), u4_state_names[link->state], link->authorized,
 		   link->instance, phase_names[link->facts.phase], link->xd->route);
 	seq_printf(file, "  hops: out %d in %d, paths %s, %u Gb/s x %u\n", link->out_hopid,
-		   link->in_hopid, link->paths_on ? "on" : "off", link->xd->link_speed,
+		   link->in_hopid, str_on_off(link->paths_on), link->xd->link_speed,
 		   u4_link_lanes(link->xd));
 	mutex_lock(&link->hw_lock);
 	if (link->rail)
