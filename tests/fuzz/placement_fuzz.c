@@ -20,8 +20,10 @@
 #define for_each_sgtable_dma_sg(t, sg, i)	for ((i) = 0, (sg) = &one_sg; !(i); (i)++)
 #define sg_dma_address(sg)	((sg)->addr)
 #define sg_dma_len(sg)		((sg)->len)
-#define sg_alloc_table_from_pages(t, pages, n, off, len, f) \
-	(one_sg = (struct scatterlist){ 0x10000, len }, (void)(t), 0)
+#define sg_alloc_table_from_pages_segment(t, pages, n, off, len, seg, f) \
+	(one_sg = (struct scatterlist){ 0x10000, len }, (void)(t), (void)(seg), 0)
+#define dma_get_max_seg_size(d)	((void)(d), 65536u)
+#define round_down(n, to)	((n) / (to) * (to))
 #define sg_free_table(t)	((void)(t))
 #define dma_map_sgtable(d, t, dir, a)	((void)(t), 0)
 #define dma_unmap_sgtable(d, t, dir, a)	((void)(d))
