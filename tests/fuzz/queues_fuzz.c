@@ -306,8 +306,11 @@ static void check_taken(const struct u4_ibqp *qp, const struct u4_swqe *wqe)
 	CHECK(sum == wqe->len, "pieces make up %llu of %u bytes", (unsigned long long)sum, wqe->len);
 }
 
-/* One honest request into a quiet ring, then the doorbell: it arrives as it is. */
-static void post_honest(struct script *s, struct u4_ibqp *qp)
+/*
+ * One request into a quiet ring, then the doorbell. An honest one arrives as it is; of one
+ * that has a field spoiled nothing gets through that is beyond the limits.
+ */
+static void post_one(struct script *s, struct u4_ibqp *qp, bool spoiled)
 {
 	u8 bytes[208 + U4_MAX_INLINE + 16] = {};
 	struct rxe_send_wqe *wqe = (void *)bytes;
@@ -322,6 +325,14 @@ static void post_honest(struct script *s, struct u4_ibqp *qp)
 	races = 0;
 	honest_send(s, qp, wqe, &want, sges, &inline_len);
 	CHECK(slot <= sizeof(bytes) || inline_len <= U4_MAX_INLINE, "slot of %u bytes", slot);
+	if (spoiled) {
+		u32 value = next_byte(s), at = value & 1 ? next_byte(s) % 52 : 0;
+
+		if (at)
+			memcpy(bytes + 4 * at, &value, 4);
+		else
+			wqe->dma.num_sge = value;
+	}
 	memcpy(u4_queue_slot(&qp->sq, qp->sq.index), bytes, min(slot, (u32)sizeof(bytes)));
 	qp->sq.buf->producer_index = (qp->sq.index + 1) & qp->sq.mask;
 	if (qp->xp->type == U4_QPT_UD)
@@ -333,6 +344,10 @@ static void post_honest(struct script *s, struct u4_ibqp *qp)
 	u4_sq_lock(qp->xp);
 	u4_send_take_user(qp);
 	got = u4_sq_at(qp->xp, qp->xp->sq_prod - 1);
+	if (spoiled) {
+		check_taken(qp, got);
+		goto run;
+	}
 	CHECK(got->wr_id == want.wr_id, "another request");
 	CHECK(got->status == status, "an honest request has status %u, not %u (op %u)", got->status,
 	      status, wqe->wr.opcode);
@@ -345,6 +360,7 @@ static void post_honest(struct script *s, struct u4_ibqp *qp)
 		      (got->raddr == want.raddr && got->rkey == want.rkey), "remote address");
 		CHECK(got->op != U4_WR_CMP_SWAP || got->atomic.swap == want.atomic.swap, "operand");
 	}
+run:
 	u4_sq_run(qp->xp);
 	u4_sq_unlock(qp->xp);
 	races = quiet;
@@ -519,7 +535,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		case 4:
 		case 5:
 			if (there)
-				post_honest(&s, qp);
+				post_one(&s, qp, what & 128);
 			break;
 		case 6:
 		case 7:
