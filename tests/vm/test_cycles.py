@@ -65,13 +65,13 @@ def load(lab: Lab) -> None:
 
 
 def test_load_cycles_leave_nothing_behind(lab: Lab) -> None:
-    loaded = Ledger.open(lab)
     unload(lab)
     for host in lab.hosts.values():
         settle(host, {"slab:unknown": held(host).get("slab:unknown", 0)})
     unloaded = Ledger.open(lab)
     load(lab)
-    memory = Memory(lab)
+    lab.wait_links()
+    loaded, memory = Ledger.open(lab), Memory(lab)
     started = time.monotonic()
     for number in range(1, LOADS + 1):
         unload(lab)

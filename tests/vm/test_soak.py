@@ -24,7 +24,7 @@ from lab.progress import say
 from report import report
 from traffic import ALL_GO_ON, KINDS, Traffic, judge, traffic
 from unplug import play
-from unplug_events import A_MINUTE, EVENTS, pull_and_push
+from unplug_events import A_MINUTE, EVENTS, pull_and_push, reload
 
 MINUTES = float(os.environ.get("USB4RDMA_SOAK_MINUTES", "60"))
 SEED = os.environ.get("USB4RDMA_SEED") or str(random.SystemRandom().randrange(1 << 32))
@@ -136,6 +136,7 @@ def test_soak(lab: Lab) -> None:
     say(f"soak: {MINUTES:g} minutes, SEED={SEED}, kernel {lab.plan.kernel_version}")
     first = latency(lab)
     end = time.monotonic() + 60 * MINUTES
+    reload(lab)
     with traffic(lab) as both:
         soak = Soak(lab, both)
         soak.impaired()

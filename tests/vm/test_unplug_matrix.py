@@ -17,7 +17,7 @@ from lab.api import Lab
 from report import report
 from traffic import traffic
 from unplug import play
-from unplug_events import EVENTS
+from unplug_events import EVENTS, reload
 
 pytestmark = pytest.mark.timeout(1800)
 LONG = bool(os.environ.get("USB4RDMA_LONG"))
@@ -33,6 +33,8 @@ if LONG:
 def test_each_kind_of_traffic_ends_as_promised_or_goes_on(lab: Lab) -> None:
     events = [event for event in EVENTS if LONG or event.short]
     lines, wrong = [], []
+    if LONG:
+        reload(lab)
     with traffic(lab) as both:
         ledger = Ledger.open(lab)
         for event in events:

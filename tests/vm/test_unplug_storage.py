@@ -22,13 +22,12 @@ from report import report
 from test_storage import STEADILY, storage
 from unplug_events import (
     kill_daemon,
-    load,
     pull,
     push,
     rebind,
+    reload,
     start_daemon,
     suspend_one,
-    unload,
     unload_soft_roce,
 )
 
@@ -52,11 +51,6 @@ def pull_for_long(lab: Lab) -> None:
     pull(lab)
     scenario.pause(PULLED)
     push(lab)
-
-
-def reload(lab: Lab) -> None:
-    unload(lab)
-    load(lab)
 
 
 def restart_daemon(lab: Lab) -> None:
@@ -121,6 +115,7 @@ def test_storage_in_use_goes_on_or_ends(lab: Lab) -> None:
     lines, wrong = [], []
     with storage(lab, "nvme", scenario.rdma_address(lab["a"])):
         pass
+    reload(lab)
     ledger = Ledger.open(lab)
     for row in ROWS:
         line, faults = play(lab, row)

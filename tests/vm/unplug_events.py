@@ -76,6 +76,14 @@ def load(lab: Lab) -> None:
     lab["b"].run("modprobe usb4_rdma", timeout=30, check=True)
 
 
+def reload(lab: Lab) -> None:
+    """Once before an account is opened: what thunderbolt makes anew when a service appears on a
+    cable that is there already counts as made by us from then on."""
+    unload(lab)
+    load(lab)
+    lab.wait_links()
+
+
 def unload_soft_roce(lab: Lab) -> None:
     """It takes all devices of its user ABI along; ours comes back."""
     b = lab["b"]
