@@ -140,6 +140,6 @@ def ended(step: Step, link: Link, reason: Reason, tell: bool) -> Link:
     if link.state is not LinkState.PAIRING:
         return link
     if tell:
-        step.send(link, Reject())
+        step.send(link, Reject(late=reason is Reason.PAIRING_TIMEOUT))
     step.report("pairing-ended", link, why=reason.value)
     return step.move(link, LinkState.WAITING_APPROVAL, reason)

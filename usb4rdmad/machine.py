@@ -235,7 +235,8 @@ def _message(work: Step, link: Link, body: bytes) -> None:
             if link.state is LinkState.PAIRING and comparison.is_complete(link):
                 admission.admit(work, link)
         case messages.Reject():
-            comparison.ended(work, link, Reason.PAIRING_REJECTED, tell=False)
+            why = Reason.PAIRING_TIMEOUT if message.late else Reason.PAIRING_REJECTED
+            comparison.ended(work, link, why, tell=False)
         case messages.Refused():
             if link.state is LinkState.WAITING_APPROVAL:
                 work.move(link, link.state, Reason.PEER_REFUSED)

@@ -30,6 +30,7 @@ _OFFER = struct.Struct(">BHBII")
 _ANSWER = struct.Struct(">BH")
 _HAS_V4, _HAS_V6 = 1, 2
 _PROBES = {1: ProbeKind.PING, 2: ProbeKind.WRITE, 3: ProbeKind.READ}
+_NO, _LATE = 0, 1
 _PROBE_NUMBER = {kind: number for number, kind in _PROBES.items()}
 
 
@@ -74,7 +75,9 @@ class Confirm:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """The human over here says no, or the comparison was given up."""
+    """The human over here says no, or the comparison was given up; late: it took too long."""
+
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +139,10 @@ Message = (
     | Decline
 )
 
-_PLAIN: dict[int, type[Renew | PairRequest | Confirm | Reject | Refused | Admitted]] = {
+_PLAIN: dict[int, type[Renew | PairRequest | Confirm | Refused | Admitted]] = {
     RENEW: Renew,
     PAIR: PairRequest,
     CONFIRM: Confirm,
-    REJECT: Reject,
     REFUSED: Refused,
     ADMITTED: Admitted,
 }
@@ -166,6 +168,8 @@ def encode(message: Message) -> bytes:
         return _CLASH.pack(CLASH, message.seq)
     if isinstance(message, Comparison):
         return message.body
+    if isinstance(message, Reject):
+        return bytes([REJECT, _LATE if message.late else _NO])
     if isinstance(message, Offer):
         kind = _PROBE_NUMBER[message.kind]
         head = _OFFER.pack(OFFER, message.serial, kind, message.size, message.count)
@@ -218,6 +222,9 @@ def decode(body: bytes) -> Message | None:
     if COMPARE_MIN <= kind <= COMPARE_MAX:
         _exactly(body, 33, "comparison")
         return Comparison(body)
+    if kind == REJECT:
+        _exactly(body, 2, "rejection")
+        return Reject(late=body[1] == _LATE)
     if kind in (OFFER, ANSWER, DECLINE):
         return _probe(body)
     plain = _PLAIN.get(kind)

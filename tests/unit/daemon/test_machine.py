@@ -266,12 +266,21 @@ def test_confirmation_before_a_code_is_shown_is_refused() -> None:
         (ev.TimerFired("link0", "pairing"), Reason.PAIRING_TIMEOUT),
         (ev.ComparisonFailed("link0"), Reason.PAIRING_MISMATCH),
         (ev.AdminReject("link0"), Reason.PAIRING_REJECTED),
-        (ev.MessageReceived("link0", bytes([messages.REJECT])), Reason.PAIRING_REJECTED),
+        (ev.MessageReceived("link0", bytes([messages.REJECT, 0])), Reason.PAIRING_REJECTED),
+        (ev.MessageReceived("link0", bytes([messages.REJECT, 1])), Reason.PAIRING_TIMEOUT),
+        (ev.MessageReceived("link0", bytes([messages.REJECT, 2])), Reason.PAIRING_REJECTED),
     ],
 )
-def test_pairing_that_fails_says_why(event: ev.Event, reason: Reason) -> None:
-    s, _ = play(state(Policy.CONFIRM), SEEN, UP, ev.AdminPair("link0", 0), event)
+def test_pairing_that_fails_says_why_on_both_hosts(event: ev.Event, reason: Reason) -> None:
+    s, _ = play(state(Policy.CONFIRM), SEEN, UP, ev.AdminPair("link0", 0))
+    s, todo = play(s, event)
     assert where(s) == (LinkState.WAITING_APPROVAL, reason)
+    if not isinstance(event, ev.MessageReceived):
+        (told,) = of(orders.Send, todo)
+        there, _ = play(state(Policy.CONFIRM), SEEN, UP, ev.AdminPair("link0", 0))
+        there, _ = play(there, ev.MessageReceived("link0", told.body))
+        late = reason is Reason.PAIRING_TIMEOUT
+        assert where(there)[1] is (reason if late else Reason.PAIRING_REJECTED)
 
 
 def test_three_pairings_an_instance_and_no_more() -> None:

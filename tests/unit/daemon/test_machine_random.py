@@ -93,6 +93,7 @@ MESSAGES = [
         messages.Renew(),
         messages.Confirm(),
         messages.Reject(),
+        messages.Reject(late=True),
         messages.Refused(),
         messages.Admitted(),
         messages.PairRequest(),
