@@ -48,8 +48,7 @@ def test_a_confirmation_on_one_side_opens_nothing_before_the_timeout(hosts: Host
             await b.until(LinkState.PAIRING, reason="compare-code")
             # The first whose time is up; time is an event.
             await hub(a).ask(events.TimerFired("link0", "pairing"))
-            await ended("pairing-timeout", a)
-            await ended("pairing-rejected", b)
+            await ended("pairing-timeout", a, b)
             with pytest.raises(BadState):
                 await hub(b).ask(events.AdminConfirm("link0", 1000))
 
