@@ -64,7 +64,8 @@ def call(host: Host, path: str, interface: str, member: str, *words: str) -> Res
 
 
 def describe(host: Host) -> dict[str, Any]:
-    """All that the daemon knows, see docs/daemon.md; empty while it is not there."""
+    """All that the daemon knows, see docs/daemon.md; without links, peers and "manager"
+    while it is not there."""
     answer = call(host, ROOT, "Manager", "Describe")
     if answer.rc != 0:
         return {"links": [], "peers": [], "pairings": []}
@@ -87,10 +88,11 @@ def until_link(host: Host, state: str, reason: str | None = None, seconds: float
     seen: list[str] = []
 
     def reached() -> bool:
-        links = describe(host)["links"]
+        known = describe(host)
+        links = known["links"]
         seen[:] = [f"{one['State']}/{one['StateReason']}" for one in links]
         if state == "gone":
-            return not links
+            return "manager" in known and not links
         wanted = f"{state}/" + ("" if reason is None else reason)
         return len(links) == 1 and seen[0].startswith(wanted)
 

@@ -32,7 +32,7 @@ def test_programs_end_when_soft_roce_takes_the_device_along(lab: Lab) -> None:
         a.run("rmmod rdma_rxe", timeout=30, check=True)
         for end in ends:
             assert end.wait(20).rc != 0
-    assert scenario.wait_port(a, "ACTIVE", 10) <= 2
+    assert scenario.wait_port(a, "ACTIVE", 10) <= patient(2)
     scenario.run_rping(lab, count=3).check()
 
 

@@ -259,8 +259,10 @@ def test_a_peer_of_another_protocol_version_is_refused_by_name(lab: Lab, tmp_pat
         assert not scenario.port_state(a).endswith("ACTIVE")
     finally:
         b.run(f"mv -f /root/{Path(installed).name} {installed}", check=True)
+        # The link of the other module has had udev start the daemon again, which holds the module.
         b.run(
-            "rmmod usb4_rdma; modprobe usb4_rdma && systemctl start usb4rdmad",
+            "systemctl stop usb4rdmad; rmmod usb4_rdma;"
+            "modprobe usb4_rdma && systemctl start usb4rdmad",
             timeout=90,
             check=True,
         )
