@@ -98,6 +98,11 @@ def _forget(work: Step, peer: Peer) -> None:
     del work.peers[peer.identity]
     work.order(ForgetPeer(peer.identity))
     _report_forgotten(work, peer)
+    # Whoever was shut out for having this peer's name has no other's any more.
+    for link in list(work.links.values()):
+        if link.secured and not link.authorized and link.reason is Reason.KEY_CHANGED:
+            if peer.name and link.peer_name == peer.name:
+                admission.judge(work, link)
 
 
 def _shut_out(work: Step, identity: Identity) -> None:

@@ -41,10 +41,11 @@ def requested_here(step: Step, link: Link, uid: int) -> Link:
 
 
 def requested_there(step: Step, link: Link) -> Link:
-    """The peer's administrator asks for a comparison."""
-    if link.state is not LinkState.WAITING_APPROVAL or not link.secured:
+    """The peer's administrator asks for a comparison. Where none can be made, here that peer may
+    be in or shut out, it is told so at once."""
+    if not link.secured or link.state is LinkState.PAIRING:
         return link
-    if link.failures >= PAIRINGS_MAX:
+    if link.state is not LinkState.WAITING_APPROVAL or link.failures >= PAIRINGS_MAX:
         step.send(link, Reject())
         return link
     return _start(step, link, 0)

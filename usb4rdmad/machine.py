@@ -228,9 +228,10 @@ def _message(work: Step, link: Link, body: bytes) -> None:
         case messages.Comparison():
             if link.pairing is not None:
                 work.order(CompareInput(link.name, message.body))
+        case messages.Admitted() if link.pairing is None:
+            if link.reason is Reason.PEER_REFUSED:
+                admission.judge(work, link)
         case messages.Confirm() | messages.Admitted():
-            if isinstance(message, messages.Admitted) and link.pairing is None:
-                return
             link = comparison.confirmed_there(work, link)
             if link.state is LinkState.PAIRING and comparison.is_complete(link):
                 admission.admit(work, link)
@@ -238,7 +239,8 @@ def _message(work: Step, link: Link, body: bytes) -> None:
             why = Reason.PAIRING_TIMEOUT if message.late else Reason.PAIRING_REJECTED
             comparison.ended(work, link, why, tell=False)
         case messages.Refused():
-            if link.state is LinkState.WAITING_APPROVAL:
+            # What an administrator has closed stays that, whatever the peer says.
+            if link.state is LinkState.WAITING_APPROVAL and link.reason is not Reason.DEAUTHORIZED:
                 work.move(link, link.state, Reason.PEER_REFUSED)
         case messages.Offer():
             probing.offered(work, link, message)

@@ -163,6 +163,10 @@ def test_forgotten_on_one_side_a_peer_is_a_stranger_there_only(strangers: Lab) -
     until_link(a, "waiting-approval", "unknown-peer")
     until_link(b, "configuring", "waiting-peer")
     closed(a)
+    call(a, daemons.ROOT, "Manager", "Pair", "oa{sv}", link(a)["Path"], "0")
+    until_link(a, "waiting-approval", "pairing-rejected")
+    until_link(b, "configuring", "waiting-peer")
+    closed(a)
     a.run("usb4rdmactl authorize b --wait --timeout 60", timeout=90, check=True)
     until_links(strangers, "active")
 

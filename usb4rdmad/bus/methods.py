@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from .. import events, orders
 from ..effects import Hub
 from ..errors import (
+    BadState,
     CodeMismatch,
     InvalidArguments,
     NoSuchLink,
@@ -121,8 +122,10 @@ class Methods:
                 link = self._link_at(arguments[0])
                 await self._hub.ask(events.AdminPair(link.name, uid))
                 now = self._hub.state.links.get(link.name)
-                if now is None or now.pairing is None:
+                if now is None:
                     raise NoSuchLink(f"{link.kernel.place} is gone")
+                if now.pairing is None:
+                    raise BadState(f"the pairing of {link.kernel.place} has ended already")
                 return [present.pairing_path(now.pairing.id)]
             case "RegisterAgent":
                 await self._agents.register(call.sender, arguments[0], uid)

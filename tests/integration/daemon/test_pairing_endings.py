@@ -133,6 +133,10 @@ def test_forgotten_on_one_side_a_peer_is_a_stranger_there_only(hosts: Hosts) -> 
             await a.until(WAITING, reason="unknown-peer")
             await b.until(LinkState.CONFIGURING, reason="waiting-peer")
             assert not a.driver.links["link0"].authorized
+            await hub(a).ask(events.AdminPair("link0", 1000))
+            await a.until(WAITING, reason="pairing-rejected")
+            await b.until(LinkState.CONFIGURING, reason="waiting-peer")
+            assert not hub(a).state.peers
             await hub(a).ask(events.AdminAuthorize("link0", 1000))
             for host in (a, b):
                 await host.until(LinkState.ACTIVE)
@@ -170,6 +174,13 @@ def test_somebody_with_the_uuids_and_names_of_a_known_host_and_another_key_is_bl
                 await a.until(LinkState.BLOCKED, reason="key-changed")
                 assert a.driver.calls == calls
                 assert hub(a).state.peers.keys() == known.keys()
+                if policy == "confirm":
+                    # As if it were b with a new key: that is how it gets in again.
+                    await hub(a).ask(events.AdminForget(next(iter(known))))
+                    await a.until(WAITING, reason="unknown-peer")
+                    assert a.driver.calls == calls
+                    other.unplug()
+                    return
                 other.unplug()
             # The genuine one is still welcome.
             cable.plug()
