@@ -149,6 +149,10 @@ arch: ## build the Arch packages with Debian's makepkg, into build/arch/
 test-rpms: venv ## the RPM packages' life by dnf: install, upgrade, rebuild, remove (three builds of the module)
 	@$(PYTEST) -v -s -m long tests/packages/test_rpm_life.py $(PYTEST_ARGS)
 
+.PHONY: autopkgtest
+autopkgtest: ## the source package's own tests and DKMS's, by Debian's autopkgtest in a Debian 13 root (minutes)
+	@$(SYSTEM_PYTHON) packaging/run_autopkgtest.py
+
 .PHONY: dkms-matrix
 dkms-matrix: ## DKMS on every kernel header package that Debian offers, an hour (RELEASES='sid trixie'; goes on where it was)
 	@nice -n 10 $(SYSTEM_PYTHON) packaging/dkms_matrix.py $(RELEASES)
