@@ -88,6 +88,66 @@ def test_what_was_released_is_not_released_again(tree: Path, release: ModuleType
         release.check_tree(versions.current())
 
 
+@pytest.fixture
+def nobody(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git is told of no person."""
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(name, "/dev/null")
+    for name in ("GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL", "EMAIL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def started(release: ModuleType, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """The exit code of a release without tests."""
+    monkeypatch.setattr(sys, "argv", ["release", versions.current(), "--no-tests", *words])
+    code: int = release.main()
+    return code
+
+
+@pytest.mark.usefixtures("nobody")
+def test_a_tag_wants_a_person_before_anything_is_built(
+    release: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built: list[str] = []
+    monkeypatch.setattr(release, "build_twice", built.append)
+    assert started(release, monkeypatch, "--tag") == 1
+    assert "user.email" in capsys.readouterr().err and not built
+    assert started(release, monkeypatch) == 0
+    assert built == [versions.current()]
+
+
+def test_what_changes_while_it_is_checked_is_not_tagged(
+    tree: Path,
+    release: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.setenv(name, "t@t")
+    tags = ["git", "-C", str(tree), "tag"]
+
+    def change(_version: str) -> None:
+        (tree / "new").write_text("")
+
+    def change_and_commit(version: str) -> None:
+        change(version)
+        commit(tree)
+
+    monkeypatch.setattr(release, "build_twice", change)
+    assert started(release, monkeypatch, "--tag") == 1
+    assert "not committed" in capsys.readouterr().err
+    (tree / "new").unlink()
+    monkeypatch.setattr(release, "build_twice", change_and_commit)
+    assert started(release, monkeypatch, "--tag") == 1
+    assert "no longer" in capsys.readouterr().err
+    assert not subprocess.run(tags, capture_output=True, check=True).stdout
+    monkeypatch.setattr(release, "build_twice", lambda _version: None)
+    assert started(release, monkeypatch, "--tag") == 0
+    assert subprocess.run(tags, capture_output=True, check=True).stdout.decode() == (
+        f"v{versions.current()}\n"
+    )
+
+
 def test_a_version_has_three_numbers() -> None:
     words = [sys.executable, str(TOP / "packaging/release"), "1.2"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
