@@ -31,13 +31,14 @@ _RESERVED = (
     IPv4Network("169.254.255.0/24"),
 )
 _ULA = IPv6Network("fd00::/8")
-_ALLOWED_V4 = (
+POOLS = (
     _LINK_LOCAL,
     IPv4Network("10.0.0.0/8"),
     IPv4Network("172.16.0.0/12"),
     IPv4Network("192.168.0.0/16"),
     IPv4Network("100.64.0.0/10"),
 )
+"""Where IPv4 networks of links may lie, on either host."""
 
 
 def _digest(one: Identity, other: Identity, attempt: int) -> bytes:
@@ -80,11 +81,18 @@ def clashes(subnet: Network, used: Iterable[Network]) -> bool:
     return False
 
 
+def usable_pool(pool: IPv4Network) -> bool:
+    """Would a peer accept what is drawn from this pool?"""
+    if not any(pool.subnet_of(allowed) for allowed in POOLS):
+        return False
+    return not any(pool.subnet_of(reserved) for reserved in _RESERVED)
+
+
 def acceptable(subnets: Subnets) -> bool:
     """May a peer propose this at all? Private ranges and our prefix lengths only."""
     v4, v6 = subnets.ipv4, subnets.ipv6
     if v4 is not None:
-        if v4.prefixlen != 31 or not any(v4.subnet_of(a) for a in _ALLOWED_V4):
+        if v4.prefixlen != 31 or not any(v4.subnet_of(a) for a in POOLS):
             return False
         if any(v4.subnet_of(r) for r in _RESERVED):
             return False

@@ -12,10 +12,10 @@ from . import admission, agreement, comparison, events, messages, probing
 from .addressing import MTU_MAX, MTU_MIN
 from .errors import BadState, InvalidArguments, NoSuchPeer
 from .model import Identity, Link, LinkState, Peer, Policy, Reason, Settings, Trust
+from .naming import LABEL_MAX, is_label
 from .orders import ForgetPeer, SavePolicy
 from .step import Step
 
-LABEL_MAX = 64
 _BY_POLICY = (
     Reason.UNKNOWN_PEER,
     Reason.POLICY_OFF,
@@ -72,7 +72,7 @@ def of_peer(
     if peer is None:
         raise NoSuchPeer(f"no peer {event.identity.hex()[:16]}")
     if isinstance(event, events.AdminLabel):
-        if len(event.label) > LABEL_MAX or not event.label.isprintable():
+        if not is_label(event.label):
             raise BadState(f"a label has up to {LABEL_MAX} printable characters")
         work.save(replace(peer, label=event.label))
         return

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for some costs 0.1 s
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from .addressing import MTU_MAX, MTU_MIN
+from .addressing import MTU_MAX, MTU_MIN, POOLS, usable_pool
 from .errors import ConfigInvalid
 from .model import Policy, Settings
 
@@ -54,8 +54,11 @@ class NetworkSection(BaseModel):
             network = IPv4Network(value)
         except ValueError:
             raise ValueError('expected an IPv4 network such as "169.254.0.0/16"') from None
-        if not network.is_private or network.is_loopback or network.prefixlen > 28:
-            raise ValueError("expected a private IPv4 network of /28 or larger")
+        if not usable_pool(network) or network.prefixlen > 28:
+            raise ValueError(
+                "expected a private IPv4 network of /28 or larger, in one of "
+                + ", ".join(map(str, POOLS))
+            )
         return value
 
 
@@ -109,6 +112,10 @@ def _read(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigInvalid(
             f"{path}: not TOML: {error}", "usb4rdmad.toml(5) has an example"
+        ) from None
+    except RecursionError:
+        raise ConfigInvalid(
+            f"{path}: nested too deeply", "usb4rdmad.toml(5) has an example"
         ) from None
 
 

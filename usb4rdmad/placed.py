@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from .log import MessageId, note
 from .model import Peer, Trust, fingerprint
+from .naming import NAME_PATTERN
 
 FOLDER = "authorized_peers.d"
 FILE_MAX = 4096
@@ -27,7 +28,7 @@ class PlacedKey(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     public_key: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,63}$")] = ""
+    name: Annotated[str, StringConstraints(pattern=NAME_PATTERN)] = ""
 
 
 def load(folder: Path) -> tuple[Peer, ...]:
@@ -39,6 +40,8 @@ def load(folder: Path) -> tuple[Peer, ...]:
         except ValidationError as error:
             keys = ", ".join(str(e["loc"][0]) for e in error.errors(include_url=False))
             note(MessageId.KEY_REFUSED, f"{path}: bad or missing: {keys}")
+        except RecursionError:
+            note(MessageId.KEY_REFUSED, f"{path}: nested too deeply")
         except (OSError, ValueError) as error:
             note(MessageId.KEY_REFUSED, f"{path}: {error}")
         else:

@@ -19,10 +19,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from .addressing import MTU_MAX
+from .addressing import MTU_MAX, acceptable
 from .errors import StoreInvalid, StoreTooNew
 from .log import MessageId, log, note
 from .model import Identity, Peer, Policy, Subnets, Trust, fingerprint
+from .naming import NAME_PATTERN, is_label
 from .pairing import noise
 
 VERSION = 2
@@ -30,6 +31,7 @@ VERSION = 2
 RECORD_MAX = 4096
 SECRET_MIN = 16
 
+Microseconds = Annotated[int, Field(ge=0, lt=2**63)]
 Hex32 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -40,17 +42,25 @@ class Record(BaseModel):
 
     public_key: Hex32
     trust: str
-    name: Annotated[str, Field(max_length=63)] = ""
-    label: Annotated[str, Field(max_length=64)] = ""
-    first_seen: Annotated[int, Field(ge=0)] = 0
-    last_seen: Annotated[int, Field(ge=0)] = 0
-    paired_by: Annotated[int, Field(ge=0)] = 0
+    name: Annotated[str, StringConstraints(pattern=NAME_PATTERN)] = ""
+    label: str = ""
+    first_seen: Microseconds = 0
+    last_seen: Microseconds = 0
+    paired_by: Annotated[int, Field(ge=0, lt=2**32)] = 0
     ipv4: str = ""
     ipv6: str = ""
     mtu: Annotated[int, Field(ge=0, le=MTU_MAX)] = 0
 
     def peer(self) -> Peer:
-        """The record as the core has it; ValueError when a word is not known."""
+        """The record as the core has it; ValueError for what it never has."""
+        if not is_label(self.label):
+            raise ValueError("bad label")
+        subnets = Subnets(
+            IPv4Network(self.ipv4) if self.ipv4 else None,
+            IPv6Network(self.ipv6) if self.ipv6 else None,
+        )
+        if not acceptable(subnets):
+            raise ValueError("networks that no peer may propose")
         key = bytes.fromhex(self.public_key)
         return Peer(
             identity=fingerprint(key),
@@ -61,10 +71,7 @@ class Record(BaseModel):
             first_seen=self.first_seen,
             last_seen=self.last_seen,
             paired_by=self.paired_by,
-            subnets=Subnets(
-                IPv4Network(self.ipv4) if self.ipv4 else None,
-                IPv6Network(self.ipv6) if self.ipv6 else None,
-            ),
+            subnets=subnets,
             mtu=self.mtu,
         )
 
@@ -227,6 +234,8 @@ def _parse(path: Path) -> Peer:
         raise StoreInvalid(f"bad or missing: {where}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as error:
         raise StoreInvalid(str(error)) from None
+    except RecursionError:
+        raise StoreInvalid("nested too deeply") from None
     if path.stem != peer.identity.hex():
         raise StoreInvalid("the file's name is not the fingerprint of its key")
     return peer

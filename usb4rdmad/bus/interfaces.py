@@ -120,7 +120,7 @@ INTERFACES: dict[str, Interface] = {
                 ),
                 Method(
                     "FindLink",
-                    'The link of that name ("0-1"), peer name or label.',
+                    'The link of that name ("0-1"), or to the one host of that label or name.',
                     (("name", "s"),),
                     (("link", "o"),),
                 ),

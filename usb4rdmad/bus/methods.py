@@ -237,19 +237,29 @@ def link_named(state: State, name: str) -> Link | None:
 
 
 def find_link(state: State, name: str) -> Link:
-    """By its own name, or by its peer's."""
+    """By its own name, or by its peer's.
+
+    A host chooses its name itself: an administrator's label goes before it, and
+    a name that several hosts go by, plugged or known, is refused.
+    """
     link = link_named(state, name)
     if link is not None:
         return link
-    found = [x for x in state.links.values() if name and name == x.peer_name]
-    if not found:
+    wanted = {p.identity for p in state.peers.values() if name and p.label == name}
+    if not wanted:
+        wanted = {p.identity for p in state.peers.values() if name and p.name == name}
+        wanted |= {x.identity for x in state.links.values() if name and x.peer_name == name}
+    if not wanted:
         try:
-            identity = find_peer(state, name).identity
+            wanted = {find_peer(state, name).identity}
         except NoSuchPeer:
             raise NoSuchLink(f"no link or peer {name[:64]!r}") from None
-        found = [x for x in state.links.values() if x.identity == identity]
+    found = [x for x in state.links.values() if x.identity in wanted]
     if not found:
         raise NoSuchLink(f"no cable to {name[:64]!r} is plugged")
+    if len(wanted) > 1:
+        places = " or ".join(sorted(x.kernel.place for x in found))
+        raise Usb4RdmaError(f"{name[:64]!r} fits several hosts", f"give the link: {places}")
     return found[0]
 
 
@@ -261,7 +271,7 @@ def find_peer(state: State, name: str) -> Peer:
         [p for p in state.peers.values() if len(name) >= 8 and p.identity.hex().startswith(name)],
     ):
         if len(matches) > 1:
-            raise Usb4RdmaError(f"{name!r} fits several peers", "give the fingerprint")
+            raise Usb4RdmaError(f"{name[:64]!r} fits several peers", "give the fingerprint")
         if matches:
             return matches[0]
     raise NoSuchPeer(f"no peer {name[:64]!r}")

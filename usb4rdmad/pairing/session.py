@@ -22,11 +22,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..errors import HandshakeInvalid
+from ..naming import is_name
 from .noise import Handshake, Keys
 
 FRAME_MAX = 192
@@ -44,7 +44,6 @@ RATE_WINDOW, RATE_MAX = 10.0, 16
 """Handshakes begun or answered in so many seconds; more are dropped."""
 
 _PROLOGUE = b"usb4rdma pairing 1\0"
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,4 +312,4 @@ def _name(payload: bytes) -> str:
         name = payload[1:].decode("ascii")
     except UnicodeDecodeError:
         return ""
-    return name if _NAME.fullmatch(name) else ""
+    return name if is_name(name) else ""

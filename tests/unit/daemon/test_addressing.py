@@ -54,6 +54,42 @@ def test_what_clashes_with_a_subnet(used: str, clash: bool) -> None:
     assert addressing.clashes(subnet, [ip_network(used)]) is clash
 
 
+@pytest.mark.parametrize(
+    ("pool", "usable"),
+    [
+        ("169.254.0.0/16", True),
+        ("10.0.0.0/8", True),
+        ("172.20.0.0/16", True),
+        ("192.168.7.0/28", True),
+        ("100.64.0.0/10", True),
+        ("169.254.168.0/23", True),
+        ("169.254.169.0/24", False),
+        ("169.254.169.240/28", False),
+        ("169.254.255.0/28", False),
+        ("0.0.0.0/8", False),
+        ("192.0.2.0/24", False),
+        ("198.18.0.0/15", False),
+        ("240.0.0.0/4", False),
+        ("127.0.0.0/8", False),
+        ("8.8.0.0/16", False),
+        ("172.0.0.0/8", False),
+    ],
+)
+def test_a_pool_is_usable_if_a_peer_accepts_all_that_is_drawn_from_it(
+    pool: str, usable: bool
+) -> None:
+    network = IPv4Network(pool)
+    assert addressing.usable_pool(network) is usable
+    settings = replace(Settings(), ipv4_pool=network)
+    drawn = [
+        addressing.candidate(settings, bytes(32), bytes([n]) * 32, attempt)
+        for n in range(1, 5)
+        for attempt in range(addressing.ATTEMPTS)
+    ]
+    accepted = {addressing.acceptable(one) for one in drawn}
+    assert accepted == {True} if usable else False in accepted
+
+
 def test_reserved_and_metadata_addresses_are_never_drawn() -> None:
     small = replace(Settings(), ipv4_pool=IPv4Network("169.254.169.0/24"))
     other = replace(Settings(), ipv4_pool=IPv4Network("169.254.168.0/23"))

@@ -56,9 +56,10 @@ def test_drop_ins_win_in_order(tmp_path: Path) -> None:
     assert (settings.policy, settings.mtu, settings.ipv4_pool) == (Policy.OFF, 4000, None)
 
 
-def test_pool_is_taken(tmp_path: Path) -> None:
-    path = written(tmp_path, '[network]\nipv4_pool = "10.77.0.0/16"\n')
-    assert config.load(path).settings().ipv4_pool == IPv4Network("10.77.0.0/16")
+@pytest.mark.parametrize("pool", ["10.77.0.0/16", "100.64.0.0/10"])
+def test_pool_is_taken(tmp_path: Path, pool: str) -> None:
+    path = written(tmp_path, f'[network]\nipv4_pool = "{pool}"\n')
+    assert config.load(path).settings().ipv4_pool == IPv4Network(pool)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,11 @@ def test_pool_is_taken(tmp_path: Path) -> None:
         ('[network]\nipv4_pool = "169.254.0.1/16"\n', "expected an IPv4 network such as"),
         ('[network]\nipv4_pool = "10.0.0.0/30"\n', "of /28 or larger"),
         ('[network]\nipv4_pool = "127.0.0.0/8"\n', "expected a private IPv4 network"),
+        ('[network]\nipv4_pool = "192.0.2.0/24"\n', "in one of 169.254.0.0/16, 10.0.0.0/8"),
+        ('[network]\nipv4_pool = "169.254.169.0/24"\n', "expected a private IPv4 network"),
         ('[log]\nlevel = "loud"\n', "expected one of"),
+        ("[network]\nmtu = " + "[" * 5000 + "\n", "nested too deeply"),
+        ("[network]\nmtu = " + "{a = " * 5000 + "\n", "nested too deeply"),
         ("network = 3\n", "expected a section"),
         ("[network\n", "not TOML"),
         ("mtu 5\n", "not TOML"),

@@ -14,12 +14,15 @@ from hypothesis import given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
-from usb4rdmad.errors import StoreInvalid, StoreTooNew
-from usb4rdmad.model import Peer, Policy, Subnets, Trust, fingerprint
+from usb4rdmad.errors import BadState, StoreInvalid, StoreTooNew
+from usb4rdmad.events import AdminLabel
+from usb4rdmad.machine import step
+from usb4rdmad.model import Peer, Policy, State, Subnets, Trust, fingerprint
+from usb4rdmad.orders import SavePeer
 from usb4rdmad.pairing import noise
 from usb4rdmad.store import Store
 
-from .helpers import peer
+from .helpers import OWN, peer
 
 SUBNETS = Subnets(IPv4Network("169.254.3.2/31"), IPv6Network("fd00:1:2:3::/64"))
 PEER = replace(peer(), subnets=SUBNETS, label='a "b" \\ c', first_seen=1, last_seen=2, paired_by=3)
@@ -175,6 +178,20 @@ def test_garbled_version_is_repaired(tmp_path: Path) -> None:
         lambda t: t.replace(b"first_seen = 1", b'first_seen = "1"'),
         lambda t: t + b"extra = 1\n",
         lambda t: t + b"#" * 5000,
+        lambda t: t.replace(b"first_seen = 1", b"first_seen = 9223372036854775808"),
+        lambda t: t.replace(b"last_seen = 2", b"last_seen = 9223372036854775808"),
+        lambda t: t.replace(b"paired_by = 3", b"paired_by = 4294967296"),
+        lambda t: t.replace(b"mars", b"mars\\n"),
+        lambda t: t.replace(b"mars", b"m" * 64),
+        lambda t: t.replace(b"mars", "m\u00e4rs".encode()),
+        lambda t: t.replace(b'label = "a', b'label = "\\u0000a'),
+        lambda t: t.replace(b'label = "a', b'label = "\\u001b[1ma'),
+        lambda t: t.replace(b'label = "a', b'label = "' + b"a" * 60),
+        lambda t: t.replace(b"169.254.3.2/31", b"8.8.8.8/31"),
+        lambda t: t.replace(b"169.254.3.2/31", b"169.254.169.254/31"),
+        lambda t: t.replace(b"169.254.3.2/31", b"10.0.0.0/24"),
+        lambda t: t.replace(b"fd00:1:2:3::/64", b"2001:db8::/64"),
+        lambda t: t + b"x = " + b"[" * 3500,
         lambda t: t.replace(b"0202", b"0203", 1),
     ],
 )
@@ -204,14 +221,19 @@ def test_no_record_whatsoever_is_fatal(
 
 @how(max_examples=100, deadline=None)
 @given(st.text(max_size=64))
-def test_any_label_survives(tmp_path_factory: pytest.TempPathFactory, label: str) -> None:
+def test_a_label_survives_exactly_if_it_may_be_given(
+    tmp_path_factory: pytest.TempPathFactory, label: str
+) -> None:
+    before = State(OWN, peers={PEER.identity: PEER})
     try:
-        label.encode()
-    except UnicodeEncodeError:
+        now, todo = step(before, AdminLabel(PEER.identity, label), 0)
+    except BadState:
         return
+    (order,) = todo
+    assert isinstance(order, SavePeer)
     store = opened(tmp_path_factory.mktemp("store", numbered=True))
-    store.save(replace(PEER, label=label))
-    assert store.load()[PEER.identity].label == label
+    store.save(order.peer)
+    assert store.load() == now.peers
 
 
 def test_cluster_secret_comes_from_the_credential_alone(tmp_path: Path) -> None:
