@@ -118,6 +118,8 @@ class Agents:
                     task.cancel("gone")
 
     def _drop(self, agent: Agent) -> None:
+        if agent not in self._agents:
+            return  # it left while it was being registered
         self._agents.remove(agent)
         rule = _rule(agent.owner)
         self._caller.tell(BUS, BUS_PATH, BUS, "RemoveMatch", "s", [rule])

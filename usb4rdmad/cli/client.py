@@ -135,8 +135,9 @@ class Client:
 
 
 def matches(link: dict[str, Any], name: str | None) -> bool:
-    """Does this name mean the link? None means all."""
-    return name is None or name in (link["Name"], link["PeerName"], link["RemoteName"])
+    """Does this name, or path, mean the link? None means all."""
+    own = (link["Path"], link["Name"], link["PeerName"], link["RemoteName"])
+    return name is None or name in own
 
 
 def reached(wanted: str, name: str | None) -> Callable[[dict[str, Any]], bool]:

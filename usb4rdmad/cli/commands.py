@@ -67,29 +67,30 @@ async def show(client: Client, arguments: Namespace) -> None:
     raise Leave(Exit.NOT_FOUND, f"{arguments.name} is gone")
 
 
-async def pairing_of(client: Client, name: str) -> str:
-    """The path of the comparison under way on a link."""
+async def pairing_of(client: Client, name: str) -> tuple[str, str]:
+    """The paths of a link and of the comparison under way on it."""
     path = await client.link(name)
     for pairing in (await client.describe())["pairings"]:
         if pairing["Link"] == path:
-            return str(pairing["Path"])
+            return path, str(pairing["Path"])
     raise Leave(Exit.NOT_FOUND, f"{name} is not being paired", f"usb4rdmactl pair {name}")
 
 
 async def confirm(client: Client, arguments: Namespace) -> None:
     """The codes are the same."""
-    path = await pairing_of(client, arguments.name)
+    link, path = await pairing_of(client, arguments.name)
     if arguments.code is None:
         await client.call(path, PAIRING, "Confirm")
     else:
         await client.call(path, PAIRING, "ConfirmCode", "s", arguments.code)
     if arguments.wait is not None:
-        await _found(client, arguments, arguments.name)
+        await _found(client, arguments, link)
 
 
 async def reject(client: Client, arguments: Namespace) -> None:
     """They are not."""
-    await client.call(await pairing_of(client, arguments.name), PAIRING, "Reject")
+    _, path = await pairing_of(client, arguments.name)
+    await client.call(path, PAIRING, "Reject")
 
 
 async def authorize(client: Client, arguments: Namespace) -> None:
@@ -97,7 +98,7 @@ async def authorize(client: Client, arguments: Namespace) -> None:
     path = await client.link(arguments.name)
     await client.call(path, LINK, "Authorize", "a{sv}", {})
     if arguments.wait is not None:
-        await _found(client, arguments, arguments.name)
+        await _found(client, arguments, path)
 
 
 async def deauthorize(client: Client, arguments: Namespace) -> None:

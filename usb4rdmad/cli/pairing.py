@@ -108,7 +108,7 @@ class _TerminalAgent:
                     if pairing["Link"] == path:
                         await self._client.call(pairing["Path"], PAIRING, "Reject")
             raise
-        await self._client.wait_for(reached("active", name), self._patience)
+        await self._client.wait_for(reached("active", path), self._patience)
         self._say(f"{name} is active")
 
     def _progress(self, path: str) -> Callable[[dict[str, Any]], bool]:
@@ -121,7 +121,11 @@ class _TerminalAgent:
             if link["State"] in _STEPS:
                 self._say(_STEPS[link["State"]])
                 return link["State"] not in ("handshaking", "pairing")
-            if link["State"] == "waiting-approval" and link["StateReason"] != "unknown-peer":
+            # Pair has answered, so this is its end; strangers as before when a daemon began anew.
+            if link["State"] == "waiting-approval":
+                if link["StateReason"] == "unknown-peer":
+                    again = f"usb4rdmactl pair {link['Name']}"
+                    raise Leave(Exit.REFUSED, "the pairing was cut short", again)
                 raise Leave(Exit.REFUSED, render.why(link["StateReason"]))
             return bool(link["State"] == "blocked")
 

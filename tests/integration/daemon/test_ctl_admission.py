@@ -118,6 +118,42 @@ def test_an_agent_that_says_no_or_leaves_ends_the_pairing(
     asyncio.run(story())
 
 
+def test_a_pairing_that_the_other_daemons_restart_cuts_short_ends_the_program(
+    hosts: Hosts,
+) -> None:
+    async def story() -> None:
+        a, b = hosts("nova", policy="confirm"), hosts("mars", policy="confirm")
+        async with a.daemon():
+            async with b.daemon():
+                Cable(a, b).plug()
+                for host in (a, b):
+                    await host.until(LinkState.WAITING_APPROVAL)
+                here = await start(a, "pair", "0-1", "--agent", stdin=subprocess.PIPE)
+                await until_line(here, "[y/n]")
+            async with b.daemon():
+                await a.until(LinkState.WAITING_APPROVAL, reason="unknown-peer")
+                async with asyncio.timeout(60):
+                    await ended(here)
+                assert here.returncode == 7
+
+    asyncio.run(story())
+
+
+def test_a_label_is_enough_to_wait_for_a_link(hosts: Hosts) -> None:
+    async def story() -> None:
+        a, b = hosts("nova"), hosts("mars")
+        async with a.daemon(), b.daemon():
+            Cable(a, b).plug()
+            await a.until(LinkState.ACTIVE)
+            assert (await ctl(a, "label", "mars", "the rack"))[0] == 0
+            assert (await ctl(a, "deauthorize", "the rack"))[0] == 0
+            await a.until(LinkState.WAITING_APPROVAL)
+            code, _, err = await ctl(a, "authorize", "the rack", "--wait", "--timeout", "30")
+            assert code == 0, err
+
+    asyncio.run(story())
+
+
 def test_mtu_and_policy_are_set_kept_and_taken_back(hosts: Hosts) -> None:
     async def story() -> None:
         a, b = hosts("nova"), hosts("mars", extra="[network]\nmtu = 60000\n")

@@ -117,6 +117,29 @@ def test_a_failed_measurement_is_told_to_who_asked(hosts: Hosts) -> None:
     asyncio.run(story())
 
 
+@pytest.mark.parametrize(
+    ("missing", "extra", "said"),
+    [
+        ("verbs", "", "install python3-pyverbs"),
+        ("addresses", "configure = false\n", "the port has no RoCE v2 GID"),
+    ],
+)
+def test_who_asks_for_a_test_that_cannot_be_is_told_why(
+    hosts: Hosts, missing: str, extra: str, said: str
+) -> None:
+    async def story() -> None:
+        a, b, cable = await up(hosts, extra="[network]\nself_test = false\n" + extra)
+        if missing == "verbs":
+            a.prober = None
+        async with a.daemon(), b.daemon(), client(a.bus or "") as c:
+            await active(a, b, cable)
+            for _ in range(2):
+                with pytest.raises(BusError, match=f"TestFailed: .*{said}"):
+                    await measure(c)
+
+    asyncio.run(story())
+
+
 def test_one_test_a_link_and_a_cable_pulled_ends_it(hosts: Hosts) -> None:
     async def story() -> None:
         a, b, cable = await up(hosts, extra="[network]\nself_test = false\n")
