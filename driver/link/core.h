@@ -142,11 +142,12 @@ struct u4_facts {
  * @packet_head: next to put
  * @packet_tail: next to answer
  *
- * @hw_lock: making, starting and halting the rail; never held across path calls,
- *	requests, upcalls that may sleep, or rtnl
+ * @hw_lock: making, starting and halting the rail, with the upcalls rail_up() and
+ *	rail_down(); never held across path calls, requests, or rtnl
  * @rail: under @hw_lock
  *
- * @work: the state machine; the fields below are its own
+ * @work: the state machine; the fields below are its own, but for @rail_up, which
+ *	is under @hw_lock
  * @answer_work: answers received requests
  * @done: @work will not run again
  * @gone_done: completed with @done
@@ -311,6 +312,8 @@ void u4_peer_names(const u8 *identity, char *ibdev, size_t ibdev_len, char *netd
 		   size_t netdev_len);
 int u4_peer_add_rail(struct u4_peer *peer, struct u4_rail *rail);
 void u4_peer_del_rail(struct u4_peer *peer, struct u4_rail *rail);
+/* Its rings are stopped: no frame of it is still to be sent. */
+void u4_peer_halted(struct u4_peer *peer, struct u4_rail *rail);
 void u4_peer_retire(struct u4_peer *peer, const struct u4_rail *rail);
 void u4_rail_counters(const struct u4_rail *rail, u64 *values);
 

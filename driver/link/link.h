@@ -41,7 +41,8 @@ struct u4_slot;
  *
  * The fields below @client are the link core's own: @nrails is the length of
  * @rails, written under the core's lock; @users counts rails that were made;
- * @past holds the counters of rails that are no more.
+ * @past holds the counters of rails that are no more; @live has the rails that
+ * were visible once and are not halted yet.
  */
 struct u4_peer {
 	struct device		dev;
@@ -60,6 +61,7 @@ struct u4_peer {
 	atomic_t		users;
 	u64			past[U4_PEER_COUNTERS];
 	struct list_head	node;
+	struct list_head	live;
 	char			ibdev[64];
 };
 
@@ -153,6 +155,11 @@ struct u4_rail *u4_peer_rail(struct u4_peer *peer, u32 flow);
 
 /* The device that frames of this rail are mapped for; NULL for the loop rail. */
 struct device *u4_rail_dma_device(const struct u4_rail *rail);
+/*
+ * May a rail of this peer, visible or about to be halted, still have frames for @dma_dev
+ * in its ring? False from that rail's rail_down() on. Process context.
+ */
+bool u4_peer_uses(struct u4_peer *peer, const struct device *dma_dev);
 /* Reset of a rail whose frames do not come back in time; any context. */
 void u4_rail_reset(struct u4_rail *rail, const char *why);
 

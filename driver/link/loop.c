@@ -71,16 +71,26 @@ static int loop_get(struct u4_rail *rail, unsigned int nraw, struct u4_burst *bu
 	return 0;
 }
 
+static void loop_kick(struct u4_rail *rail)
+{
+	queue_work(system_bh_wq, &rail->loop->work);
+}
+
 static void loop_put(struct u4_burst *burst)
 {
 	struct u4_rail *rail = burst->rail;
 	unsigned int i;
+	bool kick;
 
 	spin_lock(&rail->tx_lock);
 	for (i = 0; i <= burst->nraw; i++)
 		rail->free[rail->nfree++] = burst->slot[i];
 	rail->reserved -= 1 + burst->nraw;
+	kick = !list_empty(&rail->waiters);
 	spin_unlock(&rail->tx_lock);
+	/* Nothing need be under way whose delivery would call who waits. */
+	if (kick)
+		loop_kick(rail);
 }
 
 static void loop_send(struct u4_burst *burst, enum u4_kind kind, unsigned int len,
@@ -103,11 +113,6 @@ static void loop_send(struct u4_burst *burst, enum u4_kind kind, unsigned int le
 	rail->tx_stats.headers++;
 	spin_unlock(&rail->tx_lock);
 	queue_work(system_bh_wq, &loop->work);
-}
-
-static void loop_kick(struct u4_rail *rail)
-{
-	queue_work(system_bh_wq, &rail->loop->work);
 }
 
 static const struct u4_rail_ops loop_ops = {
@@ -206,6 +211,7 @@ struct u4_rail *u4_loop_create(struct u4_peer *peer)
 	rail->poll_cpu = -1;
 	spin_lock_init(&rail->tx_lock);
 	INIT_LIST_HEAD(&rail->waiters);
+	rail->wake_room = U4_WAKE_ROOM;
 	rail->loop = kvzalloc(sizeof(*rail->loop), GFP_KERNEL);
 	rail->slots = kcalloc(U4_LOOP_SLOTS, sizeof(*rail->slots), GFP_KERNEL);
 	rail->free = kcalloc(U4_LOOP_SLOTS, sizeof(*rail->free), GFP_KERNEL);

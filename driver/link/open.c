@@ -59,7 +59,12 @@ static int open_make(struct u4_link *link)
 	peer = open_hold_peer(link, &hopid_min);
 	if (!peer)
 		return -EACCES;
-	rail = u4_rail_create(link, peer);
+	/* Once .remove has let go of the NHI there are no more rings of it. */
+	mutex_lock(&link->hw_lock);
+	rail = READ_ONCE(link->gone) ? ERR_PTR(-ENODEV) : u4_rail_create(link, peer);
+	if (!IS_ERR(rail))
+		link->rail = rail;
+	mutex_unlock(&link->hw_lock);
 	if (IS_ERR(rail)) {
 		u4_peer_release(peer);
 		if (PTR_ERR(rail) == -ENOSPC && !link->told_no_ring) {
@@ -68,13 +73,10 @@ static int open_make(struct u4_link *link)
 		}
 		return PTR_ERR(rail);
 	}
+	u4_rail_attach(rail);
 	hopid = tb_xdomain_alloc_out_hopid(link->xd, hopid_min ? hopid_min : -1);
 	if (hopid < 0 && hopid_min)
 		hopid = tb_xdomain_alloc_out_hopid(link->xd, -1);
-
-	mutex_lock(&link->hw_lock);
-	link->rail = rail;
-	mutex_unlock(&link->hw_lock);
 
 	spin_lock(&link->lock);
 	link->facts.rx_tag = rail->rx_tag;
@@ -247,6 +249,7 @@ void u4_open_halt(struct u4_link *link, struct u4_rail *rail)
 {
 	u4_peer_del_rail(rail->peer, rail);
 	u4_rail_halt(rail);
+	u4_peer_halted(rail->peer, rail);
 	u4_rail_flush_waiters(rail);
 	if (link->rail_up)
 		u4_client->rail_down(rail->peer, rail);

@@ -83,6 +83,7 @@ static struct u4_peer *peer_make(const u8 *identity, const u8 *local)
 	memcpy(peer->identity, identity, sizeof(peer->identity));
 	memcpy(peer->local, local, sizeof(peer->local));
 	INIT_LIST_HEAD(&peer->node);
+	INIT_LIST_HEAD(&peer->live);
 
 	device_initialize(&peer->dev);
 	peer->dev.parent = peer_root;
@@ -169,15 +170,17 @@ struct u4_peer *u4_peer_get(const u8 *identity, const u8 *local, const u8 *host_
 	peer->epoch = epoch;
 	peer->links++;
 	spin_unlock(&peers_lock);
+	get_device(&peer->dev);
 	return peer;
 }
 
-/* A link is no longer authorised as @peer, which stays. */
+/* A link is no longer authorised as @peer, which stays, unless it was forgotten meanwhile. */
 void u4_peer_unlink(struct u4_peer *peer)
 {
 	spin_lock(&peers_lock);
 	peer->links--;
 	spin_unlock(&peers_lock);
+	put_device(&peer->dev);
 }
 
 static int forget_link(struct u4_link *link, void *data)
@@ -279,6 +282,7 @@ int u4_peer_add_rail(struct u4_peer *peer, struct u4_rail *rail)
 	} else {
 		rcu_assign_pointer(peer->rails[peer->nrails], rail);
 		smp_store_release(&peer->nrails, peer->nrails + 1);
+		list_add(&rail->live, &peer->live);
 		netif_carrier_on(peer->netdev);
 	}
 	mutex_unlock(&rails_mutex);
@@ -303,6 +307,26 @@ void u4_peer_del_rail(struct u4_peer *peer, struct u4_rail *rail)
 		break;
 	}
 	mutex_unlock(&rails_mutex);
+}
+
+/* The rings of @rail are stopped: it has no frame any more that is still to be sent. */
+void u4_peer_halted(struct u4_peer *peer, struct u4_rail *rail)
+{
+	mutex_lock(&rails_mutex);
+	list_del_init(&rail->live);
+	mutex_unlock(&rails_mutex);
+}
+
+bool u4_peer_uses(struct u4_peer *peer, const struct device *dma_dev)
+{
+	struct u4_rail *rail;
+	bool uses = false;
+
+	mutex_lock(&rails_mutex);
+	list_for_each_entry(rail, &peer->live, live)
+		uses |= rail->dma_dev == dma_dev;
+	mutex_unlock(&rails_mutex);
+	return uses;
 }
 
 struct u4_rail *u4_peer_rail(struct u4_peer *peer, u32 flow)

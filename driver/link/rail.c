@@ -4,7 +4,7 @@
  * link.h offers on a rail of either kind. Nothing here knows of handshakes,
  * HopIDs or paths; link/open.c does, and calls in this order:
  *
- *	create, set_peer_end, start, [path on], poll_start, open,
+ *	create, attach, set_peer_end, start, [path on], poll_start, open,
  *	shut, drain, [path off], halt, flush_waiters, free
  *
  * u4_rail_halt() also runs from the service's .remove, which may hold the
@@ -12,6 +12,7 @@
  */
 #include <linux/dma-mapping.h>
 #include <linux/random.h>
+#include <linux/rtnetlink.h>
 #include <linux/slab.h>
 
 #include "../compat.h"
@@ -104,8 +105,8 @@ static void rail_free_rings(struct u4_rail *rail)
  * @link: whose cable
  * @peer: whose frames; held by the caller, released by u4_rail_free()
  *
- * Return: the rail, or an error pointer: %-ENOSPC when the host router has no
- * ring left.
+ * Under hw_lock. Return: the rail, or an error pointer: %-ENOSPC when the host
+ * router has no ring left.
  */
 struct u4_rail *u4_rail_create(struct u4_link *link, struct u4_peer *peer)
 {
@@ -121,6 +122,7 @@ struct u4_rail *u4_rail_create(struct u4_link *link, struct u4_peer *peer)
 	rail->link = link;
 	rail->poll_cpu = -1;
 	rail->probe_at = U4_PROBE_MIN;
+	rail->wake_room = U4_WAKE_ROOM;
 	rail->lane_bps = (u64)xd->link_speed * NSEC_PER_SEC;
 	rail->lanes = u4_link_lanes(xd);
 	do {
@@ -129,6 +131,7 @@ struct u4_rail *u4_rail_create(struct u4_link *link, struct u4_peer *peer)
 	spin_lock_init(&rail->tx_lock);
 	INIT_LIST_HEAD(&rail->waiters);
 	INIT_LIST_HEAD(&rail->late);
+	INIT_LIST_HEAD(&rail->live);
 	hrtimer_setup(&rail->watch, u4_rail_watch, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
 
 	rail->rx_bufs = kcalloc(U4_RING_SLOTS, sizeof(*rail->rx_bufs), GFP_KERNEL);
@@ -156,7 +159,6 @@ struct u4_rail *u4_rail_create(struct u4_link *link, struct u4_peer *peer)
 	if (ret)
 		goto err_buffers;
 
-	netif_napi_add(peer->netdev, &rail->napi, u4_rail_poll);
 	return rail;
 
 err_buffers:
@@ -172,12 +174,21 @@ err_free:
 	return ERR_PTR(ret);
 }
 
+/* Gives the rail its poll. Not under hw_lock: before 6.15 only rtnl guards a device's polls. */
+void u4_rail_attach(struct u4_rail *rail)
+{
+	rtnl_lock();
+	netif_napi_add(rail->peer->netdev, &rail->napi, u4_rail_poll);
+	rtnl_unlock();
+}
+
 /* What the peer said in its reply to OPEN. */
 void u4_rail_set_peer_end(struct u4_rail *rail, u32 tag, unsigned int credits)
 {
 	spin_lock_bh(&rail->tx_lock);
 	rail->tx_tag = tag;
 	rail->tx_window = credits;
+	rail->wake_room = min(credits, (unsigned int)U4_WAKE_ROOM);
 	rail->tx_limit = rail->tx_seq + credits;
 	spin_unlock_bh(&rail->tx_lock);
 }
@@ -254,6 +265,17 @@ bool u4_rail_drain(struct u4_rail *rail, unsigned int timeout_ms)
 }
 
 /*
+ * The ring's interrupt reads start_poll twice, with register accesses in between, under
+ * the ring's lock. Who has it afterwards knows that no interrupt goes on with the old one.
+ */
+static void rail_set_start_poll(struct tb_ring *ring, void (*start_poll)(void *))
+{
+	spin_lock_irq(&ring->lock);
+	ring->start_poll = start_poll;
+	spin_unlock_irq(&ring->lock);
+}
+
+/*
  * tb_ring_stop() warns when the interrupt is masked, and each interrupt of a ring
  * with start_poll masks it. So it is unmasked and start_poll taken away; from then
  * on an interrupt only queues the ring's own work, which tb_ring_stop() flushes.
@@ -265,12 +287,10 @@ static void rail_unmask_for_good(struct tb_ring *ring, bool *masked)
 
 	/* Bounded, so that a ring whose interrupt never rests costs a warning and no hang. */
 	do {
-		WRITE_ONCE(ring->start_poll, start_poll);
+		rail_set_start_poll(ring, start_poll);
 		WRITE_ONCE(*masked, false);
 		tb_ring_poll_complete(ring);
-		WRITE_ONCE(ring->start_poll, NULL);
-		/* Changes nothing now, but waits for an interrupt that still saw the old one. */
-		tb_ring_poll_complete(ring);
+		rail_set_start_poll(ring, NULL);
 	} while (READ_ONCE(*masked) && --tries);
 }
 
@@ -322,7 +342,7 @@ void u4_rail_flush_waiters(struct u4_rail *rail)
 		waiter = list_first_entry_or_null(&rail->waiters, struct u4_waiter, node);
 		if (waiter) {
 			list_del_init(&waiter->node);
-			waiter->rail = NULL;
+			smp_store_release(&waiter->rail, NULL);
 		}
 		spin_unlock_bh(&rail->tx_lock);
 		if (waiter) {
@@ -341,7 +361,9 @@ void u4_rail_free(struct u4_rail *rail)
 
 	WARN_ON(!rail->halted);
 	u4_peer_retire(peer, rail);
+	rtnl_lock();
 	netif_napi_del(&rail->napi);
+	rtnl_unlock();
 	synchronize_net();
 	put_device(rail->dma_dev);
 	kfree(rail->free);
@@ -405,14 +427,16 @@ bool u4_rail_wait(struct u4_rail *rail, struct u4_waiter *waiter)
 	bool kick;
 
 	spin_lock_bh(&rail->tx_lock);
-	if (waiter->rail) {
+	/* Another rail that has just let go of it did so under its own lock. */
+	if (smp_load_acquire(&waiter->rail)) {
 		spin_unlock_bh(&rail->tx_lock);
 		return false;
 	}
 	waiter->rail = rail;
 	list_add_tail(&waiter->node, &rail->waiters);
 	/* Out of slots may just mean that nobody has reaped them yet. */
-	kick = u4_rail_room(rail, U4_WAKE_ROOM) || rail->nfree < U4_WAKE_ROOM + U4_LINK_SLOTS;
+	kick = u4_rail_room(rail, rail->wake_room) ||
+	       rail->nfree < rail->wake_room + U4_LINK_SLOTS;
 	u4_rail_watch_arm(rail);
 	spin_unlock_bh(&rail->tx_lock);
 	if (kick)
@@ -431,7 +455,7 @@ bool u4_rail_unwait(struct u4_waiter *waiter)
 		spin_lock_bh(&rail->tx_lock);
 		if (waiter->rail == rail) {
 			list_del_init(&waiter->node);
-			waiter->rail = NULL;
+			smp_store_release(&waiter->rail, NULL);
 			queued = true;
 		}
 		spin_unlock_bh(&rail->tx_lock);

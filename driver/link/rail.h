@@ -27,7 +27,7 @@
 
 #define U4_LOOP_SLOTS		128
 
-#define U4_WAKE_ROOM		(3 * U4_BURST_MAX)	/* waiters are called from here on */
+#define U4_WAKE_ROOM		(3 * U4_BURST_MAX)	/* the most that waiters wait for */
 
 #define U4_RX_MODERATION_NS	0
 #define U4_TX_MODERATION_NS	16384	/* the interrupt is unmasked only when it is needed */
@@ -177,6 +177,7 @@ struct u4_tx_stats {
  * @tx_limit: number that must not be reached; written by the poll
  * @tx_tag: what the peer wants stamped
  * @tx_window: credits at the start
+ * @wake_room: waiters are called when there is room for so many frames
  * @advertised: track.next as the last header frame told it
  * @tx_open: bursts may be reserved
  * @unconfirmed: the last frame sent was a raw one
@@ -202,8 +203,7 @@ struct u4_tx_stats {
  * @halted: rings stopped; under the link's hw_lock
  * @started: rings started; under the link's hw_lock
  * @polling: NAPI enabled; under the link's hw_lock
- * @loop_work: loop only: delivers
- * @loop_queue: loop only: bursts sent, FIFO of slot indexes; under tx_lock
+ * @loop: loop only: what it has beyond this
  * @reset_why: why u4_rail_reset() was called
  */
 struct u4_rail {
@@ -213,6 +213,7 @@ struct u4_rail {
 	struct device		*dma_dev;
 	u64			lane_bps;
 	unsigned int		lanes;
+	struct list_head	live;
 	struct u4_run		client_run;
 
 	struct tb_ring		*rx;
@@ -238,6 +239,7 @@ struct u4_rail {
 	u32			tx_limit;
 	u32			tx_tag;
 	u32			tx_window;
+	unsigned int		wake_room;
 	u32			advertised;
 	bool			tx_open;
 	bool			unconfirmed;
@@ -269,6 +271,7 @@ struct u4_rail {
 
 /* rail.c: life of a real rail; process context, under the link's hw_lock where said */
 struct u4_rail *u4_rail_create(struct u4_link *link, struct u4_peer *peer);
+void u4_rail_attach(struct u4_rail *rail);
 void u4_rail_set_peer_end(struct u4_rail *rail, u32 tag, unsigned int credits);
 int u4_rail_start(struct u4_rail *rail);	/* hw_lock */
 void u4_rail_poll_start(struct u4_rail *rail);	/* hw_lock */

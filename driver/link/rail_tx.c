@@ -333,7 +333,7 @@ static bool tx_wants_interrupt(const struct u4_rail *rail)
 	if (READ_ONCE(rail->unconfirmed))
 		return true;
 	return !list_empty(&rail->waiters) &&
-	       READ_ONCE(rail->nfree) < U4_WAKE_ROOM + U4_LINK_SLOTS;
+	       READ_ONCE(rail->nfree) < rail->wake_room + U4_LINK_SLOTS;
 }
 
 /*
@@ -364,7 +364,7 @@ void u4_rail_tx_done(struct tb_ring *ring, struct ring_frame *frame, bool cancel
 		rail->tx_stats.canceled++;
 	tx_slot_done(rail, slot, &done);
 	tx_confirm_if_idle(rail);
-	kick = !canceled && !list_empty(&rail->waiters) && u4_rail_room(rail, U4_WAKE_ROOM);
+	kick = !canceled && !list_empty(&rail->waiters) && u4_rail_room(rail, rail->wake_room);
 	spin_unlock(&rail->tx_lock);
 
 	tx_done_release(&done);
@@ -443,7 +443,7 @@ void u4_rail_wake(struct u4_rail *rail)
 		return;
 
 	spin_lock(&rail->tx_lock);
-	if (!u4_rail_room(rail, U4_WAKE_ROOM)) {
+	if (!u4_rail_room(rail, rail->wake_room)) {
 		spin_unlock(&rail->tx_lock);
 		return;
 	}
@@ -456,7 +456,7 @@ void u4_rail_wake(struct u4_rail *rail)
 		}
 		waiter = list_first_entry(&rail->waiters, struct u4_waiter, node);
 		list_del_init(&waiter->node);
-		waiter->rail = NULL;
+		smp_store_release(&waiter->rail, NULL);
 		spin_unlock(&rail->tx_lock);
 		waiter->fn(waiter);
 		spin_lock(&rail->tx_lock);
@@ -477,7 +477,7 @@ void u4_rail_watch_arm(struct u4_rail *rail)
 /* Under tx_lock: someone waits for credits that do not come: ask for them. */
 static void watch_credits(struct u4_rail *rail)
 {
-	if (list_empty(&rail->waiters) || tx_credits(rail) >= (s32)U4_WAKE_ROOM) {
+	if (list_empty(&rail->waiters) || tx_credits(rail) >= (s32)rail->wake_room) {
 		rail->blocked = 0;
 		rail->probe_at = U4_PROBE_MIN;
 		return;

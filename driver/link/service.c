@@ -172,14 +172,15 @@ static void service_remove(struct tb_service *svc)
 		link_left(link, NULL);
 	}
 
-	spin_lock(&u4_links_lock);
-	list_del(&link->node);
-	spin_unlock(&u4_links_lock);
-
 	spin_lock(&link->lock);
 	WRITE_ONCE(link->gone, true);
 	link->state = USB4_RDMA_LINK_GONE;
 	spin_unlock(&link->lock);
+	/* While FORGET still finds this link: it must not keep a peer that is forgotten. */
+	u4_link_void(link);
+	spin_lock(&u4_links_lock);
+	list_del(&link->node);
+	spin_unlock(&u4_links_lock);
 	wake_up_all(&link->wait);
 	u4_chardev_del(link);
 
@@ -308,7 +309,7 @@ err_wq:
 
 /*
  * The character devices are closed, or the module could not go. BYE is said
- * first, since .remove sends nothing.
+ * on all links at once, since .remove would wait for each in turn.
  */
 void u4_link_exit(void)
 {

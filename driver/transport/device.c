@@ -98,11 +98,18 @@ int u4_xpdev_init(struct u4_xpdev *dev, struct u4_peer *peer, const struct u4_xp
 	if (!dev->counters)
 		return -ENOMEM;
 	dev->wq = alloc_workqueue("u4_xp%d", WQ_UNBOUND | WQ_MEM_RECLAIM, 0, peer->index);
-	if (!dev->wq) {
-		free_percpu(dev->counters);
-		return -ENOMEM;
-	}
+	if (!dev->wq)
+		goto err_counters;
+	dev->fault_wq = alloc_workqueue("u4_pages%d", WQ_UNBOUND, 0, peer->index);
+	if (!dev->fault_wq)
+		goto err_wq;
 	return 0;
+
+err_wq:
+	destroy_workqueue(dev->wq);
+err_counters:
+	free_percpu(dev->counters);
+	return -ENOMEM;
 }
 
 void u4_xpdev_cleanup(struct u4_xpdev *dev)
@@ -110,6 +117,7 @@ void u4_xpdev_cleanup(struct u4_xpdev *dev)
 	u32 i;
 
 	cancel_work_sync(&dev->rail_work);
+	destroy_workqueue(dev->fault_wq);
 	destroy_workqueue(dev->wq);
 	for (i = 0; i < U4_MAX_OWN_GIDS; i++)
 		u4_own_gid_del(dev, i);

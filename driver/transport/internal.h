@@ -65,18 +65,27 @@ int u4_burst_get(struct u4_rail *rail, unsigned int nraw, struct u4_burst *burst
 /* Does @mr grant @access to @len bytes at @addr to a QP of @pd? */
 bool u4_mr_allows(const struct u4_mr *mr, const void *pd, u32 access, u64 addr, u64 len);
 /*
- * Around each use of the memory of a region that allows it: are the pages there? False:
- * not now, and u4_fault_start() is to be called. Only copying may happen in between.
+ * Around each use of the memory of a region that @key allows: are the pages there? False:
+ * not now, or no longer, and u4_fault_start() is to be called. Only copying may happen in
+ * between.
  */
 bool u4_mr_enter_paged(struct u4_mr *mr, u64 addr, u32 len);
-static inline bool u4_mr_enter(struct u4_mr *mr, u64 addr, u32 len)
+bool u4_mr_enter_fast(struct u4_mr *mr, u32 key, u64 addr, u32 len);
+static inline bool u4_mr_enter(struct u4_mr *mr, u32 key, u64 addr, u32 len)
 {
-	return mr->type != U4_MR_PAGED || u4_mr_enter_paged(mr, addr, len);
+	switch (mr->type) {
+	case U4_MR_PAGED:
+		return u4_mr_enter_paged(mr, addr, len);
+	case U4_MR_FAST:
+		return u4_mr_enter_fast(mr, key, addr, len);
+	default:
+		return true;
+	}
 }
 
 static inline void u4_mr_leave(struct u4_mr *mr)
 {
-	if (mr->type == U4_MR_PAGED) {
+	if (mr->type == U4_MR_PAGED || mr->type == U4_MR_FAST) {
 		__acquire(&mr->page_lock);
 		read_unlock(&mr->page_lock);
 	}

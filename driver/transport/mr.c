@@ -272,26 +272,20 @@ void u4_mr_map_all(struct u4_xpdev *dev)
 	}
 }
 
-/* A rail of @dma_dev went down: unmap, unless another one still uses the device. */
+/*
+ * A rail of @dma_dev went down: unmap, unless another one still uses the device, visible or
+ * not: a ring that is not halted may yet send what is mapped.
+ */
 void u4_mr_unmap_all(struct u4_xpdev *dev, struct device *dma_dev)
 {
 	struct u4_mr_map *map;
-	struct u4_rail *rail;
 	unsigned long index;
 	struct u4_mr *mr;
 	unsigned int i;
 
 	mutex_lock(&dev->map_lock);
-	rcu_read_lock();
-	for (i = 0; i < U4_MAX_RAILS; i++) {
-		rail = rcu_dereference(dev->peer->rails[i]);
-		if (rail && u4_rail_dma_device(rail) == dma_dev) {
-			rcu_read_unlock();
-			goto unlock;
-		}
-	}
-	rcu_read_unlock();
-
+	if (u4_peer_uses(dev->peer, dma_dev))
+		goto unlock;
 	for (i = 0; i < U4_MAX_DEVICES_MAPPED; i++)
 		if (dev->mapped[i] == dma_dev)
 			break;
@@ -301,7 +295,7 @@ void u4_mr_unmap_all(struct u4_xpdev *dev, struct device *dma_dev)
 	dev->mapped[i] = NULL;
 	spin_unlock(&dev->mapped_lock);
 	wait_event(dev->mappers_gone, u4_mr_map_idle(dev, i));
-	/* Readers run under RCU and on rails of this device, of which none is left. */
+	/* Readers run under RCU, and what they found went to rails that are halted now. */
 	synchronize_rcu();
 	xa_for_each(&dev->mrs, index, mr) {
 		map = rcu_dereference_protected(mr->map[i], lockdep_is_held(&dev->map_lock));
@@ -341,6 +335,9 @@ void u4_mr_destroy(struct u4_mr *mr)
 	WRITE_ONCE(mr->state, U4_MR_INVALID);
 	u4_mr_put(mr);
 	while (!wait_for_completion_timeout(&mr->gone, U4_MR_BUSY_TIMEOUT)) {
+		/* No frame reads such a region: a page takes its time. */
+		if (mr->type == U4_MR_PAGED)
+			continue;
 		rcu_read_lock();
 		for (i = 0; i < U4_MAX_RAILS; i++) {
 			rail = rcu_dereference(dev->peer->rails[i]);
@@ -404,6 +401,20 @@ bool u4_mr_allows(const struct u4_mr *mr, const void *pd, u32 access, u64 addr, 
 	return addr >= mr->iova && len <= mr->length && addr - mr->iova <= mr->length - len;
 }
 
+/* Since it was found it may have been invalidated, and registered for other memory. */
+bool u4_mr_enter_fast(struct u4_mr *mr, u32 key, u64 addr, u32 len)
+{
+	read_lock(&mr->page_lock);
+	if (smp_load_acquire(&mr->state) != U4_MR_VALID || mr->key != key || addr < mr->iova ||
+	    len > mr->length || addr - mr->iova > mr->length - len) {
+		read_unlock(&mr->page_lock);
+		return false;
+	}
+	/* For sparse, which cannot follow a lock that is held or not: see u4_mr_leave(). */
+	__release(&mr->page_lock);
+	return true;
+}
+
 void u4_mr_copy(struct u4_mr *mr, u64 addr, void *buf, u32 len, bool to_mr)
 {
 	u64 off;
@@ -442,7 +453,7 @@ bool u4_mr_place(struct u4_mr *mr, u64 addr, struct device *dma_dev, struct page
 	unsigned int i;
 	u64 off;
 
-	if (mr->type == U4_MR_DMA || mr->type == U4_MR_PAGED)
+	if (mr->type != U4_MR_USER)
 		return false;
 	off = addr - mr->iova + mr->offset;
 	*page = mr->pages[off >> PAGE_SHIFT];
@@ -546,7 +557,10 @@ int u4_mr_invalidate(struct u4_qp *qp, u32 key)
 		return ret;
 	if (mr->pd == qp->pd && (mr->type == U4_MR_FAST ||
 				 (mr->type == U4_MR_MW2 && mr->bound_to == qp->serial))) {
+		/* Its owner may free the memory then: wait for who copies. Bottom halves are off. */
+		write_lock(&mr->page_lock);
 		WRITE_ONCE(mr->state, U4_MR_FREE);
+		write_unlock(&mr->page_lock);
 		ret = 0;
 	}
 	u4_mr_put(mr);
@@ -608,7 +622,12 @@ int u4_mr_fast_register(const struct u4_swqe *wqe)
 	if (mr->type != U4_MR_FAST || mr->state != U4_MR_FREE || wqe->mr.key >> 8 != mr->index ||
 	    mr->offset + mr->length > (u64)mr->npages << PAGE_SHIFT)
 		return -EINVAL;
-	/* Not the address of the mapping: a ULP may name its region anew (RPC-over-RDMA does). */
+	/*
+	 * Not the address of the mapping: a ULP may name its region anew (RPC-over-RDMA does).
+	 * But what is aligned for an atomic must be so in memory.
+	 */
+	if ((wqe->mr.addr ^ mr->offset) & 7)
+		return -EINVAL;
 	mr->iova = wqe->mr.addr;
 	mr->access = wqe->mr.access;
 	WRITE_ONCE(mr->key, wqe->mr.key);

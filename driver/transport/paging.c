@@ -37,6 +37,8 @@ bool u4_mr_enter_paged(struct u4_mr *mr, u64 addr, u32 len)
 /* Once it is busy, all but @again belongs to the work. */
 int u4_fault_start(struct u4_qp *qp, struct u4_fault *fault, struct u4_mr *mr, u64 addr, u64 len)
 {
+	if (mr->type != U4_MR_PAGED)
+		return -EACCES;
 	if (fault->failed && fault->key == mr->key && addr - fault->addr < fault->len) {
 		fault->failed = false;
 		return -EACCES;
@@ -48,7 +50,7 @@ int u4_fault_start(struct u4_qp *qp, struct u4_fault *fault, struct u4_mr *mr, u
 		fault->addr = addr;
 		fault->len = min_t(u64, len, U4_FAULT_AHEAD);
 		fault->busy = true;
-		queue_work(qp->dev->wq, &fault->work);
+		queue_work(qp->dev->fault_wq, &fault->work);
 	}
 	return -EINPROGRESS;
 }

@@ -44,9 +44,8 @@ void u4_qp_event(struct u4_qp *qp, enum u4_event event)
 
 void u4_qp_fail(struct u4_qp *qp)
 {
-	if (qp->state == U4_QPS_ERR)
+	if (xchg(&qp->state, U4_QPS_ERR) == U4_QPS_ERR)
 		return;
-	WRITE_ONCE(qp->state, U4_QPS_ERR);
 	u4_qp_event(qp, U4_EV_LAST_WQE);
 }
 
@@ -189,7 +188,10 @@ void u4_qp_modify(struct u4_qp *qp, const struct u4_qp_attr *attr, enum u4_qp_st
 		if (old == U4_QPS_SQD)
 			break;
 		qp->sqd_told = !attr->sqd_notify;
-		qp->sqd_limit = qp->cur_off ? qp->sq_cur + 1 : qp->sq_cur;
+		/* What was begun is ended, also what is on its way to be sent again. */
+		qp->sqd_limit = qp->sq_cur;
+		while (qp->sqd_limit != qp->sq_prod && u4_sq_at(qp, qp->sqd_limit)->tx.sent)
+			qp->sqd_limit++;
 		break;
 	default:
 		break;

@@ -114,11 +114,18 @@ static void u4_req_fail(struct u4_qp *qp, enum u4_status status)
 {
 	if (qp->sq_una != qp->sq_prod)
 		u4_req_complete(qp, status, 0);
-	/* Without connection only the send queue ends (IBTA 10.3.1.7). */
-	if (u4_qp_reliable(qp))
+	if (u4_qp_reliable(qp)) {
 		u4_qp_fail(qp);
-	else
-		WRITE_ONCE(qp->state, U4_QPS_SQE);
+	} else {
+		u8 was = READ_ONCE(qp->state);
+
+		/*
+		 * Without connection only the send queue ends (IBTA 10.3.1.7); unless the
+		 * responder, under its own lock, ends the whole at this moment.
+		 */
+		if (was != U4_QPS_ERR)
+			cmpxchg(&qp->state, was, U4_QPS_SQE);
+	}
 	u4_req_flush(qp);
 }
 
@@ -304,7 +311,8 @@ static int u4_req_send(struct u4_qp *qp, struct u4_swqe *wqe, struct u4_rail *ra
 					     plan.seg_len - plan.inline_len);
 			if (!mr)
 				goto err_burst;
-			if (!u4_mr_enter(mr, rest.addr, plan.seg_len - plan.inline_len)) {
+			if (!u4_mr_enter(mr, rest.lkey, rest.addr,
+					 plan.seg_len - plan.inline_len)) {
 				ret = u4_fault_start(qp, &qp->sq_fault, mr, rest.addr, rest.len);
 				u4_mr_put(mr);
 				goto err_burst;
@@ -434,7 +442,7 @@ static bool u4_req_may_send(const struct u4_qp *qp)
 {
 	if (qp->state == U4_QPS_RTS)
 		return qp->sq_cur != qp->sq_prod;
-	return qp->state == U4_QPS_SQD && qp->sq_cur != qp->sqd_limit;
+	return qp->state == U4_QPS_SQD && (s32)(qp->sqd_limit - qp->sq_cur) > 0;
 }
 
 static void u4_req_run_ud(struct u4_qp *qp)

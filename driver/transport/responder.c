@@ -103,7 +103,7 @@ static int u4_rsp_send_read(struct u4_qp *qp, struct u4_rail *rail, struct u4_rs
 	ret = u4_burst_get(rail, plan.nraw, &burst, &qp->rq_waiter);
 	if (ret)
 		goto out;
-	if (mr && !u4_mr_enter(mr, rsp->raddr + rsp->off, plan.seg_len)) {
+	if (mr && !u4_mr_enter(mr, rsp->rkey, rsp->raddr + rsp->off, plan.seg_len)) {
 		u4_rail_put(&burst);
 		ret = u4_fault_start(qp, &qp->rq_fault, mr, rsp->raddr + rsp->off, left);
 		goto out;
@@ -364,7 +364,7 @@ static struct u4_mr *u4_rsp_word(struct u4_qp *qp, const struct u4_seg *seg, u32
 		u4_rsp_refuse(qp, U4_NAK_ACCESS);
 		return NULL;
 	}
-	if (u4_mr_enter(mr, seg->raddr, 8))
+	if (u4_mr_enter(mr, seg->rkey, seg->raddr, 8))
 		return mr;
 	if (u4_fault_start(qp, &qp->rq_fault, mr, seg->raddr, 8) == -EINPROGRESS)
 		u4_rsp_hold(qp);
@@ -509,7 +509,7 @@ int u4_rsp_place(struct u4_qp *qp, const struct u4_seg *seg, u32 off, const void
 		mr = u4_rsp_region(qp, seg->rkey, U4_ACCESS_REMOTE_WRITE, seg->raddr + off, len);
 		if (!mr)
 			return U4_NAK_ACCESS + 1;
-		if (u4_mr_enter(mr, seg->raddr + off, len)) {
+		if (u4_mr_enter(mr, seg->rkey, seg->raddr + off, len)) {
 			u4_mr_copy(mr, seg->raddr + off, (void *)data, len, true);
 			u4_mr_leave(mr);
 		} else {
@@ -765,7 +765,8 @@ void u4_rsp_commit(struct u4_qp *qp, const struct u4_seg *seg, bool ok, int erro
 
 void u4_rsp_flush(struct u4_qp *qp)
 {
-	u32 budget = 1u << 16;
+	/* More of a process is seen to in the next round, see u4_qp_flush_work(). */
+	u32 budget = qp->kernel ? 1u << 16 : 1u << 12;
 	int ret;
 
 	qp->rsp_head = qp->rsp_tail;

@@ -45,7 +45,7 @@ static int u4_sge_copy_one(struct u4_qp *qp, const struct u4_sge *sge, void *buf
 	mr = u4_mr_get_local(qp, sge->lkey, access, sge->addr, len);
 	if (!mr)
 		return -EACCES;
-	if (u4_mr_enter(mr, sge->addr, len)) {
+	if (u4_mr_enter(mr, sge->lkey, sge->addr, len)) {
 		u4_mr_copy(mr, sge->addr, buf, len, to_sge);
 		u4_mr_leave(mr);
 	} else {

@@ -309,6 +309,8 @@ extern const char * const u4_xp_counter_names[U4_NUM_COUNTERS];
  * @max_mrs: limit of @num_mrs
  * @counters: per CPU
  * @wq: for @rail_work and the QPs' work
+ * @fault_wq: for works that wait for a process's pages, which may take as long as its
+ *	file systems do: nobody flushes it
  * @rail_work: maps regions and restarts QPs after a rail came up
  * @map_lock: regions that come and go against rails that do; taken before nothing but
  *	@mapped_lock. Not held while a region is mapped
@@ -338,6 +340,7 @@ struct u4_xpdev {
 	u32			max_mrs;
 	u64 __percpu		*counters;
 	struct workqueue_struct	*wq;
+	struct workqueue_struct	*fault_wq;
 	struct work_struct	rail_work;
 	struct mutex		map_lock;
 	spinlock_t		mapped_lock;
@@ -403,7 +406,7 @@ enum u4_mr_state { U4_MR_INVALID, U4_MR_FREE, U4_MR_VALID };
  * @key: lkey and rkey
  * @access: enum u4_access
  * @type: enum u4_mr_type
- * @state: enum u4_mr_state; changed by WRs of one QP at a time
+ * @state: enum u4_mr_state; changed by WRs
  * @iova: address of the first byte
  * @length: bytes
  * @offset: of the first byte in the first page
@@ -411,7 +414,8 @@ enum u4_mr_state { U4_MR_INVALID, U4_MR_FREE, U4_MR_VALID };
  * @max_pages: room in @pages
  * @pages: the memory, an array so that any offset is found at once
  * @page_lock: U4_MR_PAGED: an entry of @pages changes under it as writer (bottom halves
- *	off) and is used under it as reader (in softirq or with bottom halves off). A leaf.
+ *	off) and is used under it as reader (in softirq or with bottom halves off);
+ *	U4_MR_FAST: so is @state when it becomes free. A leaf.
  * @fault: U4_MR_PAGED: have the pages of [addr, addr + len) come, as far as that lies in
  *	the region; process context. 0, or an error when there is no such memory.
  * @map: DMA addresses of @pages per device; RCU, under u4_xpdev.map_lock
@@ -468,7 +472,8 @@ static inline void u4_mr_put(struct u4_mr *mr)
 void u4_mr_publish(struct u4_mr *mr);
 /*
  * Take the key away, wait until nobody uses the memory (bounded: rails whose
- * frames don't come back are reset), unmap and free. The pages may be given back
+ * frames don't come back are reset; but for a region paged on demand it takes as long
+ * as a page of it that is being fetched), unmap and free. The pages may be given back
  * after it returns. Works on a region that was never published. Windows into it
  * grant nothing from then on.
  */
@@ -589,7 +594,7 @@ struct u4_qp {
 	u8			type;
 	bool			kernel;
 	bool			dead;		/* both locks; no upcalls any more */
-	u8			state;		/* enum u4_qp_state, both locks */
+	u8			state;		/* enum u4_qp_state, both locks; to an error under one */
 	struct u4_qp_attr	attr;		/* both locks */
 	u64			serial;		/* unlike the QPN never used again */
 

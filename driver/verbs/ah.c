@@ -79,7 +79,8 @@ int u4_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struct ib_uda
 		return -EINVAL;
 	if (udata && udata->outlen < sizeof(resp))	/* older than rdma-core 39 */
 		return -EOPNOTSUPP;
-	if (!u4_take(&dev->num_ahs, U4_MAX_AHS))
+	/* Not the kernel's: they are few, and nobody could connect without them. */
+	if (udata && !u4_take(&dev->num_ahs, U4_MAX_AHS))
 		return -ENOMEM;
 
 	ah->attr = *init->ah_attr;
@@ -136,7 +137,7 @@ int u4_destroy_ah(struct ib_ah *ib, u32 flags)
 		entry = xa_erase(&dev->ahs, ah->num);
 		if (entry)
 			kfree_rcu(entry, rcu);
+		atomic_dec(&dev->num_ahs);
 	}
-	atomic_dec(&dev->num_ahs);
 	return 0;
 }

@@ -60,9 +60,10 @@ void u4_vdev_lost(struct u4_vdev *vdev, struct u4_ibdev *dev)
 		revive = dev->registered && !vdev->removing;
 		put_device(&dev->ib.dev);
 	}
-	mutex_unlock(&vdev->lock);
+	/* Under the lock: who takes the device away for good cancels it after that. */
 	if (revive)
 		queue_delayed_work(u4_verbs_wq, &vdev->revive, U4_REVIVE_DELAY);
+	mutex_unlock(&vdev->lock);
 }
 
 static void u4_vdev_revive(struct work_struct *work)

@@ -23,11 +23,15 @@ void u4_disassociate_ucontext(struct ib_ucontext *ib)
 
 int u4_alloc_pd(struct ib_pd *ib, struct ib_udata *udata)
 {
-	return u4_take(&to_u4_ibdev(ib->device)->num_pds, U4_MAX_PDS) ? 0 : -ENOMEM;
+	/* The kernel's own are few, and no process may keep it from having them. */
+	if (ib->uobject && !u4_take(&to_u4_ibdev(ib->device)->num_pds, U4_MAX_PDS))
+		return -ENOMEM;
+	return 0;
 }
 
 int u4_dealloc_pd(struct ib_pd *ib, struct ib_udata *udata)
 {
-	atomic_dec(&to_u4_ibdev(ib->device)->num_pds);
+	if (ib->uobject)
+		atomic_dec(&to_u4_ibdev(ib->device)->num_pds);
 	return 0;
 }

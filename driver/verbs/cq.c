@@ -60,6 +60,9 @@ static u8 u4_wc_l3_type(const struct ib_wc *wc)
 	return wc->network_hdr_type == RDMA_NETWORK_IPV4 ? 2 : 1;
 }
 
+/* IBV_WC_WITH_INV of libibverbs, which has another bit for it than the kernel. */
+#define U4_USER_WC_WITH_INV	BIT(3)
+
 static bool u4_cq_put_user(struct u4_cq *cq, const struct ib_wc *wc)
 {
 	struct u4_queue *q = &cq->queue;
@@ -77,7 +80,9 @@ static bool u4_cq_put_user(struct u4_cq *cq, const struct ib_wc *wc)
 	slot->ex.imm_data = wc->ex.imm_data;
 	slot->qp_num = wc->qp->qp_num;
 	slot->src_qp = wc->src_qp;
-	slot->wc_flags = wc->wc_flags & (IB_WC_GRH | IB_WC_WITH_IMM | IB_WC_WITH_INVALIDATE);
+	slot->wc_flags = wc->wc_flags & (IB_WC_GRH | IB_WC_WITH_IMM);
+	if (wc->wc_flags & IB_WC_WITH_INVALIDATE)
+		slot->wc_flags |= U4_USER_WC_WITH_INV;
 	slot->pkey_index = 0;
 	slot->slid = 0;
 	slot->sl = u4_wc_l3_type(wc);

@@ -29,21 +29,23 @@
 /* Under umem_mutex. What was written by the device has to be seen as such by the mm. */
 static void u4_odp_drop(struct ib_umem_odp *odp, unsigned long start, unsigned long end)
 {
-	u32 first = (start - ib_umem_start(odp)) >> PAGE_SHIFT;
-	u32 n = DIV_ROUND_UP(end - start, PAGE_SIZE);
+	u32 i = (start - ib_umem_start(odp)) >> PAGE_SHIFT;
+	u32 last = i + DIV_ROUND_UP(end - start, PAGE_SIZE);
 	struct u4_mr *xp = odp->private;
-	unsigned long pfn;
-	u32 i;
+	struct page *page;
 
 	if (!xp)
 		return;
-	write_lock_bh(&xp->page_lock);
-	memset(xp->pages + first, 0, n * sizeof(*xp->pages));
-	write_unlock_bh(&xp->page_lock);
-	for (i = first; odp->umem.writable && i < first + n; i++) {
-		pfn = odp->map.pfn_list[i];
-		if ((pfn & (HMM_PFN_VALID | HMM_PFN_WRITE)) == (HMM_PFN_VALID | HMM_PFN_WRITE))
-			set_page_dirty(compound_head(hmm_pfn_to_page(pfn)));
+	/* Not by pfn_list: it is filled without a lock, and may name what was never ours. */
+	for (; i < last; i++) {
+		page = xp->pages[i];
+		if (!page)
+			continue;
+		write_lock_bh(&xp->page_lock);
+		xp->pages[i] = NULL;
+		write_unlock_bh(&xp->page_lock);
+		if (odp->umem.writable)
+			set_page_dirty(compound_head(page));
 	}
 	ib_umem_odp_unmap_dma_pages(odp, start, end);
 }
@@ -74,7 +76,7 @@ static const struct mmu_interval_notifier_ops u4_odp_notifier = {
 static int u4_odp_fetch_range(struct ib_umem_odp *odp, unsigned long va, size_t len, bool fault)
 {
 	u64 needed = odp->umem.writable ? HMM_PFN_WRITE : 0;
-	unsigned long wanted = HMM_PFN_VALID | needed;
+	unsigned long wanted = HMM_PFN_VALID | needed, pfn;
 	struct u4_mr *xp;
 	u32 i, end;
 	int ret;
@@ -91,9 +93,11 @@ static int u4_odp_fetch_range(struct ib_umem_odp *odp, unsigned long va, size_t 
 	i = (va - ib_umem_start(odp)) >> PAGE_SHIFT;
 	end = (va + len - 1 - ib_umem_start(odp)) >> PAGE_SHIFT;
 	write_lock_bh(&xp->page_lock);
-	for (; i <= end; i++)
-		if ((odp->map.pfn_list[i] & wanted) == wanted)
-			xp->pages[i] = hmm_pfn_to_page(odp->map.pfn_list[i]);
+	for (; i <= end; i++) {
+		pfn = READ_ONCE(odp->map.pfn_list[i]);
+		if ((pfn & wanted) == wanted)
+			xp->pages[i] = hmm_pfn_to_page(pfn);
+	}
 	write_unlock_bh(&xp->page_lock);
 unlock:
 	mutex_unlock(&odp->umem_mutex);

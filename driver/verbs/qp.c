@@ -214,6 +214,7 @@ void u4_qp_flush_work(struct work_struct *work)
 			continue;
 		u4_qp_flush_recv(qp->xp);
 		again = true;
+		cond_resched();
 	}
 	mutex_unlock(&dev->qps_lock);
 	if (again)
@@ -242,8 +243,12 @@ void u4_verbs_event(struct u4_qp *xp, enum u4_event event)
 		.event = events[event],
 	};
 
-	if (event == U4_EV_LAST_WQE && !qp->srq)
-		return;		/* tells that an SRQ gives this QP nothing any more */
+	if (event == U4_EV_LAST_WQE && !qp->srq) {
+		/* Each way into the error state comes by here, and receives may follow it. */
+		if (qp->user)
+			u4_qp_watch_errors(qp->dev);
+		return;		/* the event tells that an SRQ gives this QP nothing any more */
+	}
 	if (qp->ib.event_handler)
 		qp->ib.event_handler(&ib, qp->ib.qp_context);
 }

@@ -66,6 +66,7 @@ typedef int64_t __s64;
 #define kvcalloc(n, s, f)	calloc(n, s)
 #define kvmalloc_array(n, s, f)	calloc(n, s)
 
+#undef smp_load_acquire
 #define smp_load_acquire(p)	READ_ONCE(*(p))
 #define smp_store_release(p, v)	WRITE_ONCE(*(p), v)
 #undef cmpxchg
