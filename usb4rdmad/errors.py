@@ -119,6 +119,12 @@ class RateLimited(Usb4RdmaError):
     name = "RateLimited"
 
 
+class LimitsExceeded(Usb4RdmaError):
+    """Too much of it is under way."""
+
+    name = "LimitsExceeded"
+
+
 class AccessDenied(Usb4RdmaError):
     """polkit said no."""
 

@@ -8,6 +8,9 @@ from enum import Enum
 
 from .model import Identity, Peer, Policy, Reason, Trust
 
+PINNED_MAX = 256
+"""Hosts that tofu trusts by itself: whoever can plug a cable can make keys without end."""
+
 
 class Verdict(Enum):
     """What to do with a peer."""
@@ -36,7 +39,8 @@ def decide(
     stranger in anyhow. Not so under tofu, which lets any other name
     in anyhow, and under cluster, where it proved the secret (`cluster`): there
     it is admitted as the new host it is, with the reason set so that it is
-    reported loudly.
+    reported loudly. Once tofu has let in PINNED_MAX hosts, people are asked about
+    further ones, as under confirm.
     """
     if identity == own:
         return Verdict.REFUSE, Reason.SELF
@@ -48,7 +52,8 @@ def decide(
     if policy is Policy.CLUSTER and not cluster:
         return Verdict.REFUSE, Reason.CLUSTER_SECRET
     impostor = bool(name) and any(p.name == name for p in peers.values())
-    if policy in (Policy.TOFU, Policy.CLUSTER):
+    pinned = sum(1 for p in peers.values() if p.trust is Trust.TOFU)
+    if policy is Policy.CLUSTER or (policy is Policy.TOFU and pinned < PINNED_MAX):
         return Verdict.PIN, Reason.KEY_CHANGED if impostor else Reason.NONE
     if impostor:
         return Verdict.REFUSE, Reason.KEY_CHANGED

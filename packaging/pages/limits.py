@@ -39,6 +39,8 @@ def limits() -> str:
     """What the daemon takes at most, and which test says so."""
     process = constants(TOP / PROCESS)
     dispatch = constants(TOP / "usb4rdmad/bus/dispatch.py")
+    polkit = constants(TOP / "usb4rdmad/bus/polkit.py")
+    policy = constants(TOP / "usb4rdmad/policy.py")
     agents = constants(TOP / "usb4rdmad/bus/agents.py")
     publish = constants(TOP / "usb4rdmad/bus/publish.py")
     tool = constants(TOP / "tests/integration/daemon/test_ctl.py")
@@ -63,6 +65,16 @@ def limits() -> str:
             "calls that wait",
             f"{dispatch['TASKS_MAX']}, {dispatch['TASKS_PER_SENDER']} a caller",
             "tests/unit/daemon/test_dispatch.py",
+        ),
+        (
+            "permissions that are waited for",
+            f"{polkit['QUESTIONS_MAX']}, {polkit['QUESTIONS_PER_USER']} a user, none for root",
+            "tests/unit/daemon/test_polkit.py",
+        ),
+        (
+            "hosts that `tofu` trusts by itself",
+            f"{policy['PINNED_MAX']}",
+            "tests/unit/daemon/test_second_thoughts.py",
         ),
         (
             "agents",

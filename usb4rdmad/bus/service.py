@@ -36,6 +36,7 @@ class BusService:
         self._connection: Connection | None = None
         self._driver = ("", float("-inf"))
         self._agents = Agents(hub.ask)
+        self._questions = polkit.Questions()
         methods = Methods(hub, settings, self._agents, self._objects)
         self._publisher = Publisher(self._emit)
         self._dispatcher = Dispatcher(self._objects, self._send, self._allow, methods.perform)
@@ -130,4 +131,6 @@ class BusService:
 
     async def _allow(self, call: wire.Call, action: str) -> int:
         assert self._connection is not None
-        return await polkit.check(self._connection, call.sender, action, call.interactive)
+        return await polkit.check(
+            self._connection, self._questions, call.sender, action, call.interactive
+        )

@@ -26,6 +26,7 @@ GOOD = f'public_key = "{PEER_KEY.hex()}"\nname = "mars"\n'
         GOOD + "x = " + "[" * 3500,
         "#" * (placed.FILE_MAX + 1),
     ],
+    ids=["empty", "no TOML", "no key", "no name", "more", "deep", "large"],
 )
 def test_a_bad_file_is_left_out_and_the_others_count(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.toml").write_text(text)

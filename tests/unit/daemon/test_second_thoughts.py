@@ -9,8 +9,9 @@ import pytest
 from usb4rdmad import events as ev
 from usb4rdmad import messages, orders
 from usb4rdmad.model import Reason, State
+from usb4rdmad.policy import PINNED_MAX
 
-from .helpers import OTHER_KEY, LinkState, Policy, Trust, kernel, peer, state
+from .helpers import OTHER_KEY, PEER, LinkState, Policy, Trust, kernel, peer, state
 from .test_machine import DONE, SEEN, UP, of, play, where
 
 
@@ -59,6 +60,23 @@ def test_a_peer_that_wants_to_pair_where_nobody_can_is_told_so_at_once(
     there, _ = play(state(Policy.CONFIRM), SEEN, UP, ev.AdminPair("link0", 0))
     there, _ = play(there, said(messages.Reject()))
     assert where(there) == (LinkState.WAITING_APPROVAL, Reason.PAIRING_REJECTED)
+
+
+def test_tofu_trusts_only_so_many_hosts_by_itself() -> None:
+    """Whoever has the cable can make keys without end; each costs a file."""
+    some = [
+        peer(n.to_bytes(32, "big"), Trust.TOFU, f"h{n}") for n in range(1000, 1000 + PINNED_MAX)
+    ]
+    others = [peer(n.to_bytes(32, "big"), name=f"h{n}") for n in range(2000, 2010)]
+    s, todo = play(state(Policy.TOFU, *some, *others), SEEN, UP)
+    assert where(s) == (LinkState.WAITING_APPROVAL, Reason.UNKNOWN_PEER)
+    assert not of(orders.SavePeer, todo) and not of(orders.Authorize, todo)
+    s, todo = play(s, ev.AdminAuthorize("link0", 7))
+    assert of(orders.Authorize, todo), "a person may let in more"
+    s, _ = play(state(Policy.TOFU, *some[1:], *others), SEEN, UP)
+    assert where(s)[0] is LinkState.AUTHORIZING and PEER in s.peers
+    s, _ = play(state(Policy.TOFU, *some), SEEN, ev.SessionUp("link0", 1, some[0].public_key, "h"))
+    assert where(s)[0] is LinkState.AUTHORIZING, "a known one is let in"
 
 
 def test_two_that_ask_for_a_comparison_at_once_make_one() -> None:
