@@ -38,6 +38,7 @@ from lab.api import Lab
 
 pytestmark = pytest.mark.timeout(900)
 RTS, ERR = 3, 6
+FLUSHED = 5
 SEQUENCE, INVALID, ACCESS = 0, 1, 2
 WINDOW = 239
 Make = Callable[[Attacker], Segment]
@@ -252,6 +253,25 @@ def test_what_a_key_does_not_allow_ends_the_connection_and_touches_nothing(
         if report["changed"] > given or not (report["canaries"] and report["foreign"]):
             wrong.append(f"{name}: memory was touched: {report}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_what_is_posted_after_the_peer_ended_an_idle_connection_is_flushed(
+    attacker: Attacker,
+) -> None:
+    """Nothing was posted when it ended, so no completion has told the program."""
+    attacker.ask("bare")
+    attacker.send(write(attacker, rkey=0))
+    wait_answer(attacker, "NAK")
+    report = attacker.ask()
+    assert report["states"]["rc"] == ERR and not report["completions"]
+    done = attacker.ask("receive")["completions"]
+
+    def flushed() -> bool:
+        done.extend(attacker.ask()["completions"])
+        return bool(done)
+
+    scenario.until("the receive is flushed", 30, flushed)
+    assert [status for _, _, status, _ in done] == [FLUSHED]
 
 
 def test_a_connection_that_grants_nothing_refuses_everything(attacker: Attacker) -> None:

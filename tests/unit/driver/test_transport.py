@@ -97,6 +97,7 @@ def test_every_request_completes_in_order_with_its_data_over_a_lossy_cable(
 EDGES = {
     "peer_gone": "every type of queue pair ends with its peer",
     "drained": "a drained send queue sends nothing, and says so once if that was asked for",
+    "drained_while_sent_again": "what was begun is ended before the send queue counts as drained",
     "killed": "a queue pair whose completions were lost ends with a fatal event",
     "too_many_reads": "more READs than agreed are an invalid request",
     "late_original": "a repeated READ makes room for a new one",

@@ -190,6 +190,36 @@ static void edge_arrives(u32 side, const struct u4_seg *seg, bool loop)
 	free(copy);
 }
 
+/* What was begun is ended before the queue counts as drained, also when it is to be sent again. */
+static void edge_drained_while_sent_again(void)
+{
+	struct u4_qp *qp = edge_qp(U4_QPT_RC);
+	struct u4_qp_attr attr = qp->attr;
+	struct u4_seg ack = {
+		.op = U4_OP_ACK, .dqpn = qp->qpn, .sqpn = 77,
+	};
+
+	edge_post(qp);
+	edge_post(qp);
+	ring = 0;
+	u4_sq_lock(qp);
+	qp->sq_cur = qp->sq_una;
+	qp->next_psn = qp->una_psn;
+	u4_sq_unlock(qp);
+	attr.sqd_notify = true;
+	u4_qp_modify(qp, &attr, U4_QPS_SQD);
+	edge_post(qp);
+	CHECK(!edge_events[U4_EV_SQ_DRAINED], "drained with requests to be sent again");
+	ack.psn = (qp->una_psn + 1) & U4_PSN_MASK;
+	edge_arrives(0, &ack, false);
+	ring = 256;
+	edge_work();
+	CHECK(edge_status[U4_OK] == 2, "%u requests done", edge_status[U4_OK]);
+	CHECK(edge_events[U4_EV_SQ_DRAINED] == 1, "told %u times", edge_events[U4_EV_SQ_DRAINED]);
+	CHECK(qp->sq_cur == qp->sqd_limit, "sends on behind what was begun");
+	u4_qp_destroy(qp);
+}
+
 static struct u4_seg edge_read(const struct u4_qp *qp, u32 psn)
 {
 	return (struct u4_seg) {
@@ -505,6 +535,7 @@ int main(int argc, char **argv)
 #define EACH_TYPE(n)	do { if (!strcmp(name, #n)) { each_type(edge_##n); return 0; } } while (0)
 	EACH_TYPE(peer_gone);
 	EACH_TYPE(drained);
+	EDGE(drained_while_sent_again);
 	EACH_TYPE(killed);
 	EDGE(too_many_reads);
 	EDGE(late_original);

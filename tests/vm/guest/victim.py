@@ -6,8 +6,8 @@ usage: victim.py --device NAME --gid INDEX --peer-gid GID --peer-qpn QPN
 
 Prints one JSON line with queue pairs, key and address; then, for each line of standard input,
 one JSON line: completions since the last time, states of the queue pairs, what has changed in
-memory. "reset" makes all as it was at the beginning, "read" posts a READ of 4096 bytes, "send" a
-SEND.
+memory. "reset" makes all as it was at the beginning, "bare" too but without receives, "read" posts
+a READ of 4096 bytes, "send" a SEND, "receive" a receive on the RC queue pair.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ class Victim:
         init = QPInitAttr(qp_type=KINDS[name], scq=self.cq, rcq=self.cq, cap=cap, sq_sig_all=1)
         return QP(self.pd, init)
 
-    def ready(self, name: str) -> None:
+    def ready(self, name: str, receives: int = 8) -> None:
         """From reset to ready to send, with receives."""
         self.qps[name].to_rts(self.attr(name))
-        self.post(name)
+        self.post(name, receives)
 
     def attr(self, name: str) -> QPAttr:
         attr = QPAttr(port_num=1)
@@ -84,7 +84,7 @@ class Victim:
         attr.ah_attr = AHAttr(gr=route, is_global=1, port_num=1)
         return attr
 
-    def post(self, name: str, count: int = 8) -> None:
+    def post(self, name: str, count: int) -> None:
         """Receives of 4096 bytes in the second quarter of the region."""
         for index in range(count):
             sge = SGE(self.base + REGION // 2, 4096, self.region.lkey)
@@ -133,11 +133,11 @@ class Victim:
             "changed": sum(byte != CANARY for byte in memory[quarter : quarter + REGION]),
         }
 
-    def again(self) -> None:
+    def again(self, receives: int = 8) -> None:
         """All queue pairs as at the beginning, the region too."""
         for name, qp in self.qps.items():
             qp.modify(QPAttr(qp_state=e.IBV_QPS_RESET), e.IBV_QP_STATE)
-            self.ready(name)
+            self.ready(name, receives)
         self.whole.write(bytes([CANARY]) * SIZE, SIZE)
 
 
@@ -154,6 +154,10 @@ def main() -> None:
         word = line.strip()
         if word == "reset":
             victim.again()
+        elif word == "bare":
+            victim.again(receives=0)
+        elif word == "receive":
+            victim.post("rc", 1)
         elif word == "read":
             victim.send(e.IBV_WR_RDMA_READ)
         elif word == "send":
