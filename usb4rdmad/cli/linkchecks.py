@@ -30,7 +30,8 @@ _CURES = {
     "peer-refused": "on the other host: usb4rdmactl status",
     "compare-code": "usb4rdmactl confirm {link} on both hosts if the codes are the same",
     "waiting-confirmation": "on the other host: usb4rdmactl confirm",
-    "pairing-rejected": "usb4rdmactl pair {link}",
+    "pairing-rejected": "usb4rdmactl pair {link}; if the other host knows this one, first there: "
+    "usb4rdmactl forget",
     "pairing-timeout": "usb4rdmactl pair {link}",
     "pairing-mismatch": "plug the cable anew, look at what it leads through, then pair again",
     "waiting-peer": "on the other host: usb4rdmactl status",

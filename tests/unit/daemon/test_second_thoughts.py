@@ -62,6 +62,13 @@ def test_a_peer_that_wants_to_pair_where_nobody_can_is_told_so_at_once(
     assert where(there) == (LinkState.WAITING_APPROVAL, Reason.PAIRING_REJECTED)
 
 
+def test_whoever_forgets_a_peer_can_be_asked_to_compare_by_it() -> None:
+    s, _ = play(state(Policy.CONFIRM, peer()), SEEN, UP, DONE, ev.AdminForget(PEER))
+    assert where(s) == (LinkState.WAITING_APPROVAL, Reason.DEAUTHORIZED)
+    s, _ = play(s, said(messages.PairRequest()))
+    assert where(s)[0] is LinkState.PAIRING
+
+
 def test_tofu_trusts_only_so_many_hosts_by_itself() -> None:
     """Whoever has the cable can make keys without end; each costs a file."""
     some = [
