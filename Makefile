@@ -45,7 +45,7 @@ test-unit: venv ## the tests that need no virtual machine (under a minute)
 
 # The daemon's core, which does no I/O: decisions, protocol, presentation.
 CORE := $(shell printf 'usb4rdmad/%s.py,' model events orders step machine administration admission \
-	agreement comparison probing policy addressing messages 'pairing/*' \
+	agreement comparison probing policy addressing naming messages 'pairing/*' \
 	'bus/present' 'bus/publish' 'bus/interfaces' 'bus/introspection')
 
 .PHONY: coverage
