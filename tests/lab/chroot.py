@@ -39,6 +39,9 @@ while [ "$binds" -gt 0 ]; do
     binds=$((binds - 1)); shift 3
 done
 mount -t proc proc "$root/proc"
+# Packages that are installed there set sysctls, which are this machine's.
+mount --bind "$root/proc/sys" "$root/proc/sys"
+mount -o remount,bind,ro "$root/proc/sys"
 mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
