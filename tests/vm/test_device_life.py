@@ -13,7 +13,7 @@ from scenario import DEVICE
 
 pytestmark = pytest.mark.timeout(600)
 
-POLLING = "-b -s 65536 -D 60"
+POLLING = f"-b -s 65536 -D {round(patient(60))}"
 # 268 ms, tried 8 times.
 TWO_SECONDS = 16
 

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.timeout(600)
 TWO_SECONDS = 16
 # 8.6 s, tried 7 times: a minute.
 A_MINUTE = 21
-BIDIRECTIONAL = "-b -s 65536 -D 60"
+# Long enough to be still at it when a host has booted again.
+BIDIRECTIONAL = f"-b -s 65536 -D {round(patient(60))}"
 
 
 def wait_traffic(lab: Lab, frames: int = 500, seconds: float = 60.0) -> None:
