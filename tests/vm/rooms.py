@@ -131,7 +131,8 @@ def spare_compiling(host: Host, modules: dict[tuple[str, str], Path]) -> None:
         host.run(f"mkdir -p /root/compiled/{kernel}", check=True)
         host.put(path, f"/root/compiled/{kernel}/{version}.ko")
     host.run(
-        "cat > /usr/local/bin/make && chmod 755 /usr/local/bin/make",
+        # DKMS has a PATH of its own, without /usr/local.
+        "rm /usr/bin/make && cat > /usr/bin/make && chmod 755 /usr/bin/make",
         stdin=_STAND_IN.encode(),
         check=True,
     )
