@@ -67,26 +67,32 @@ class Ledger:
 
     lab: Lab
     before: dict[str, dict[str, int]]
+    unknown: bool = True
 
     @classmethod
-    def open(cls, lab: Lab) -> Ledger:
-        """Note what is held now."""
-        return cls(lab, held_by_all(lab))
+    def open(cls, lab: Lab, *, unknown: bool = True) -> Ledger:
+        """Note what is held now. `unknown` is for what modules that are gone have left, which says
+        nothing about ours where others come and go."""
+        return cls(lab, held_by_all(lab), unknown)
 
     def settle(self, seconds: float = 60.0) -> None:
         """Until each host holds what it held; ScenarioError with the difference if it does not.
         It may take a little: memory is freed some time after its user has gone."""
         for name, host in self.lab.hosts.items():
-            settle(host, self.before[name], seconds)
+            settle(host, self.before[name], seconds, unknown=self.unknown)
 
 
-def settle(host: Host, wanted: dict[str, int], seconds: float = 60.0) -> None:
+def settle(
+    host: Host, wanted: dict[str, int], seconds: float = 60.0, *, unknown: bool = True
+) -> None:
     """Until this host holds no more than that."""
     now: dict[str, int] = {}
 
     def same() -> bool:
         now.clear()
         now.update(held(host))
+        if not unknown:
+            now.pop("slab:unknown", None)
         return all(number <= wanted.get(name, 0) for name, number in now.items())
 
     try:
