@@ -18,6 +18,8 @@ from .errors import GuestGone, LabError
 from .patience import patient
 
 DEFAULT_TIMEOUT = 60.0
+COPY_TIMEOUT = 300.0
+"""Seconds; packages of a kernel are 200 MB."""
 SHARE = "/run/usb4rdma-lab/share"
 TIMED_OUT = 124
 _numbers = itertools.count(1)
@@ -212,12 +214,14 @@ class Host:
             else:
                 shutil.copy2(source, parcel.outside / source.name)
             inside = f"{parcel.inside}/{source.name}"
-            self.run(["cp", "-dR", "--preserve=mode,timestamps", inside, destination], check=True)
+            copy = ["cp", "-dR", "--preserve=mode,timestamps", inside, destination]
+            self.run(copy, timeout=COPY_TIMEOUT, check=True)
 
     def get(self, source: str, destination: str | Path) -> None:
         """Copy a file or a directory of the host to this machine."""
         with _Parcel(self) as parcel:
-            self.run(["cp", "-RL", "--preserve=timestamps", source, parcel.inside], check=True)
+            copy = ["cp", "-RL", "--preserve=timestamps", source, parcel.inside]
+            self.run(copy, timeout=COPY_TIMEOUT, check=True)
             (found,) = parcel.outside.iterdir()
             target = Path(destination)
             if target.is_dir():

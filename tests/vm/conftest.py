@@ -56,6 +56,8 @@ class Keeper:
             except LabError:
                 give_up(name)
                 raise
+            if options.get("kernel") == kernels.DEBUG:
+                scenario.scan_memory_at_the_end_only(self.lab)
         return self.lab
 
     def healthy(self) -> bool:
