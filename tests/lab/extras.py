@@ -43,7 +43,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     # GLib's own tools: gdbus.
     "glib": ("libglib2.0-bin",),
     # What Debian's kernel packages need to be installed.
-    "kernel-packages": ("initramfs-tools", "linux-base"),
+    "kernel-packages": ("gcc-14-for-host", "initramfs-tools", "linux-base", "pahole"),
     # rdma-core's own tests, of the version that the hosts have, in /usr/share/rdma-core-tests.
     "rdma-core-tests": (),
 }
