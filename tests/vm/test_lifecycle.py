@@ -189,8 +189,8 @@ class TestFreshKernel:
             a.run(f"{INSTALL} /root/kernel/linux-*.deb", timeout=COMPILING, check=True, sink=show)
         assert f"{new.version}, x86_64: installed" in a.run("dkms status usb4rdma", check=True).out
         daemons.until_link(a, "active")
-        newest = "linux-version list | linux-version sort | tail -n 1"
-        assert a.run(newest, check=True).out.strip() == new.version, "what a boot loader takes"
+        # linux-image, which puts it into /boot, is not among the lab's packages of 7.2.
+        a.run(f"test -s /usr/lib/modules/{new.version}/vmlinuz", check=True)
         with facts.timed("power off, boot into 7.2, until the link is up"):
             a.boot_into("7.2")
             until_active(lab, 300.0)
