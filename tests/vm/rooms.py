@@ -84,12 +84,13 @@ cp /var/lib/dkms/usb4rdma/*/"$KERNEL"/*/module/usb4_rdma.ko* /tmp/
 xz -d /tmp/usb4_rdma.ko.xz 2>/dev/null || zstd -d --rm -q /tmp/usb4_rdma.ko.zst 2>/dev/null || true
 cp /tmp/usb4_rdma.ko /made/
 """
-# Stands before the real make on a host's PATH; DKMS strips, signs and installs what it leaves.
+# Stands for make in a host; DKMS strips, signs and installs what it leaves.
 _STAND_IN = r"""#!/bin/sh
 module= kernel=
 for word; do
     case $word in M=*) module=${word#M=} ;; KERNELRELEASE=*) kernel=${word#*=} ;; esac
 done
+[ -n "$module" ] || exit 0
 version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$module/../dkms.conf")
 cp "/root/compiled/$kernel/$version.ko" "$module/usb4_rdma.ko" && echo "taken from /root/compiled"
 """
