@@ -245,14 +245,24 @@ def memory_leaks(lab: Lab) -> str:
     """What kmemleak holds for lost on the hosts that have it; "" if nothing.
 
     It takes two scans, since a value that just moved between registers and memory is seen by
-    the second one.
+    the second one. Left out are threads of the fuzzer: a context asked for by ioctl that cannot be
+    had costs ib_uverbs a reference to the task (GET_CONTEXT in uverbs_std_types_device.c frees it
+    without rdma_restrack_put(), in 7.2).
     """
     scans = f"echo scan >{KMEMLEAK}; echo scan >{KMEMLEAK}; cat {KMEMLEAK}"
     found = {
         host.name: host.run(f"test ! -e {KMEMLEAK} || {{ {scans}; }}", timeout=120).out
         for host in lab.hosts.values()
     }
-    return "\n".join(f"host {name}:\n{text}" for name, text in found.items() if text.strip())
+    ours = {
+        name: [
+            leak
+            for leak in text.split("unreferenced object")[1:]
+            if not ('comm "user_fuzz"' in leak and "copy_process" in leak)
+        ]
+        for name, text in found.items()
+    }
+    return "\n".join(f"host {name}:\n{''.join(told)}" for name, told in ours.items() if told)
 
 
 def dma_faults(lab: Lab) -> dict[str, int]:
