@@ -80,7 +80,8 @@ struct u4_run {
  * @peer_add: process. A peer was authorised for the first time: make its device
  *	(peer->netdev exists and is registered). An error refuses the authorisation
  * @peer_remove: process. No rails are left. Undo peer_add(); may wait for
- *	grace periods but never for programs
+ *	grace periods but never for programs, other than for a page of theirs that is
+ *	being fetched
  * @peer_reset: process. The peer's epoch changed: connections with it are lost
  * @rail_up: process. @rail has become visible to u4_peer_rail(). May sleep
  * @rail_down: process. @rail is no longer visible and no upcall runs or will
