@@ -628,6 +628,9 @@ int u4_mr_fast_register(const struct u4_swqe *wqe)
 	 */
 	if ((wqe->mr.addr ^ mr->offset) & 7)
 		return -EINVAL;
+	/* As for any region: none goes on behind the end of the address space. */
+	if (mr->length && wqe->mr.addr + (mr->length - 1) < wqe->mr.addr)
+		return -EINVAL;
 	mr->iova = wqe->mr.addr;
 	mr->access = wqe->mr.access;
 	WRITE_ONCE(mr->key, wqe->mr.key);

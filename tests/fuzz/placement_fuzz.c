@@ -320,7 +320,11 @@ static void remote(struct script *s)
 		dma_addr_t dma;
 		u32 offset;
 
-		CHECK(u4_mr_place(mr, addr, NULL, &page, &offset, &dma), "no place");
+		/* One that its owner may invalidate at any time is never sent in place. */
+		CHECK(u4_mr_place(mr, addr, NULL, &page, &offset, &dma) == !reached->fast,
+		      "no place, or one in a fast region");
+		if (reached->fast)
+			goto out;
 		CHECK((u8 *)page->bytes + offset == (u8 *)pages[(shadow_at(reached, addr) -
 		      shadow[0]) / 4096]->bytes + (shadow_at(reached, addr) - shadow[0]) % 4096,
 		      "another place");
@@ -446,7 +450,8 @@ static void fast_register(struct script *s)
 	if (wqe.mr.key & 7)
 		wqe.mr.addr = (wqe.mr.addr & ~7ull) | (r->mr->offset & 7);
 	good = r->fast && !r->valid && wqe.mr.key >> 8 == r->key >> 8 &&
-	       !((wqe.mr.addr ^ r->mr->offset) & 7);
+	       !((wqe.mr.addr ^ r->mr->offset) & 7) &&
+	       wqe.mr.addr <= 0 - (u64)r->mr->length;
 	ret = u4_mr_fast_register(&wqe);
 	CHECK(!ret == good, "a fast registration gives %d", ret);
 	if (ret)
