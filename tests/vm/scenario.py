@@ -232,6 +232,8 @@ def made_with(lab: Lab) -> dict[str, str]:
 
 
 KMEMLEAK = "/sys/kernel/debug/kmemleak"
+# Programs that ask for contexts that they cannot have, by the name of their process.
+REFUSED_CONTEXTS = ("user_fuzz", "resource_caps")
 # Who allocates a task, its credentials' groups and its statistics.
 OF_A_TASK = ("copy_process", "groups_alloc", "taskstats_exit")
 
@@ -247,8 +249,8 @@ def memory_leaks(lab: Lab) -> str:
     """What kmemleak holds for lost on the hosts that have it; "" if nothing.
 
     It takes two scans, since a value that just moved between registers and memory is seen by
-    the second one. Left out are tasks of the fuzzer and what is freed with a task: a context asked
-    for by ioctl that cannot be had costs ib_uverbs a reference to the task (GET_CONTEXT in
+    the second one. Left out are tasks of REFUSED_CONTEXTS and what is freed with a task: a context
+    asked for by ioctl that cannot be had costs ib_uverbs a reference to the task (GET_CONTEXT in
     uverbs_std_types_device.c frees it without rdma_restrack_put(), in 7.2).
     """
     scans = f"echo scan >{KMEMLEAK}; echo scan >{KMEMLEAK}; cat {KMEMLEAK}"
@@ -260,7 +262,10 @@ def memory_leaks(lab: Lab) -> str:
         name: [
             leak
             for leak in text.split("unreferenced object")[1:]
-            if not ('comm "user_fuzz"' in leak and any(name in leak for name in OF_A_TASK))
+            if not (
+                any(f'comm "{name}"' in leak for name in REFUSED_CONTEXTS)
+                and any(name in leak for name in OF_A_TASK)
+            )
         ]
         for name, text in found.items()
     }

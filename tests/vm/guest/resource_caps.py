@@ -264,6 +264,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", required=True)
     options = parser.parse_args()
+    # By which what a refused context costs the kernel is told from other leaks (scenario.py).
+    Path("/proc/self/comm").write_text("resource_caps", encoding="ascii")
     (CGROUPS / "cgroup.subtree_control").write_text("+memory +rdma", encoding="ascii")
     # One that has nothing to do with it, and must not notice.
     lib = Library(options.device)
