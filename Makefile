@@ -41,7 +41,7 @@ test: venv ## all tests, units first, then those in virtual machines
 
 .PHONY: test-unit
 test-unit: venv ## the tests that need no virtual machine (under a minute)
-	@$(PYTEST) -q -n 4 --dist loadfile tests/unit tests/integration $(PYTEST_ARGS)
+	@$(PYTEST) -q -n 2 --dist loadfile tests/unit tests/integration $(PYTEST_ARGS)
 
 # The daemon's core, which does no I/O: decisions, protocol, presentation.
 CORE := $(shell printf 'usb4rdmad/%s.py,' model events orders step machine administration admission \

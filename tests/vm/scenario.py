@@ -245,13 +245,24 @@ def scan_memory_at_the_end_only(lab: Lab) -> None:
         host.run(f"test ! -e {KMEMLEAK} || echo scan=off >{KMEMLEAK}", check=True)
 
 
+def of_lost_task(leak: str) -> bool:
+    """Is it a task that REFUSED_CONTEXTS lost, or what is freed with one?
+
+    A context asked for by ioctl that cannot be had costs ib_uverbs a reference to the task
+    (GET_CONTEXT in uverbs_std_types_device.c frees it without rdma_restrack_put(), in 7.2).
+    """
+    return (
+        "usb4_rdma" not in leak
+        and any(f'comm "{name}"' in leak for name in REFUSED_CONTEXTS)
+        and any(name in leak for name in OF_A_TASK)
+    )
+
+
 def memory_leaks(lab: Lab) -> str:
     """What kmemleak holds for lost on the hosts that have it; "" if nothing.
 
     It takes two scans, since a value that just moved between registers and memory is seen by
-    the second one. Left out are tasks of REFUSED_CONTEXTS and what is freed with a task: a context
-    asked for by ioctl that cannot be had costs ib_uverbs a reference to the task (GET_CONTEXT in
-    uverbs_std_types_device.c frees it without rdma_restrack_put(), in 7.2).
+    the second one.
     """
     scans = f"echo scan >{KMEMLEAK}; echo scan >{KMEMLEAK}; cat {KMEMLEAK}"
     found = {
@@ -259,14 +270,7 @@ def memory_leaks(lab: Lab) -> str:
         for host in lab.hosts.values()
     }
     ours = {
-        name: [
-            leak
-            for leak in text.split("unreferenced object")[1:]
-            if not (
-                any(f'comm "{name}"' in leak for name in REFUSED_CONTEXTS)
-                and any(name in leak for name in OF_A_TASK)
-            )
-        ]
+        name: [leak for leak in text.split("unreferenced object")[1:] if not of_lost_task(leak)]
         for name, text in found.items()
     }
     return "\n".join(f"host {name}:\n{''.join(told)}" for name, told in ours.items() if told)

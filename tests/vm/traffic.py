@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -142,7 +143,9 @@ def table(results: dict[str, dict[str, Any]]) -> list[str]:
         for kind, flow in result["flows"].items():
             after = "" if flow["after"] is None else f" after {flow['after']:.1f} s"
             cells.append(f"{kind} {flow['operations']}: {flow['end']}{after}")
-        lines.append(f"  {name}: {'; '.join(cells)}. Events: {', '.join(result['events']) or '-'}")
+        counts = Counter(result["events"])
+        events = ", ".join(f"{event} ({times})" for event, times in counts.items())
+        lines.append(f"  {name}: {'; '.join(cells)}. Events: {events or '-'}")
     return lines
 
 

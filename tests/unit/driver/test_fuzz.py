@@ -24,7 +24,7 @@ def fuzzers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("fuzz")
 
     def compile_one(target: Target) -> Path:
-        return target.compile(folder / target.name, "-O1", "-Werror", *LIBFUZZER, compiler="clang")
+        return target.compile(folder / target.name, "-O0", "-Werror", *LIBFUZZER, compiler="clang")
 
     with ThreadPoolExecutor(2) as pool:
         built = list(pool.map(compile_one, TARGETS))
