@@ -58,15 +58,13 @@ for label in KERNELS; do
     [ -n "$headers" ] || continue
     version=${headers#linux-headers-}
     apt-get install -y $headers
-    if apt-cache show linux-modules-$version >/dev/null 2>&1; then
-        image=linux-binary-$version
-        apt-cache show $image >/dev/null 2>&1 || image=linux-binary-unsigned-$version
-        packages="$image linux-modules-$version"
-    else
-        packages=linux-image-$version
-    fi
-    packages="$packages $headers $(dpkg-query -W -f '${Depends}' $headers | tr ',' '\n' |
+    packages="linux-image-$version $headers $(dpkg-query -W -f '${Depends}' $headers | tr ',' '\n' |
         sed -n 's/^ *\(linux-\(headers\|kbuild\|base\)-[^ ]*\).*/\1/p')"
+    if apt-cache show linux-modules-$version >/dev/null 2>&1; then
+        binary=linux-binary-$version
+        apt-cache show $binary >/dev/null 2>&1 || binary=linux-binary-unsigned-$version
+        packages="$packages $binary linux-modules-$version linux-base/trixie-backports"
+    fi
     mkdir -p /srv/kernels/$label && chmod 1777 /srv/kernels/$label
     (cd /srv/kernels/$label && apt-get download $packages && echo $version > version)
 done

@@ -19,19 +19,29 @@ MEMORY_SLACK = 12288
 # A frame's way into the network stack is not the driver's memory any more.
 PASSING = ("u4_rail_poll", "net_rx", "u4_net_rx")
 # What sysfs has looked up stays, with the names of what has gone, until those caches are dropped.
-# Buffers that ib_core posts for management datagrams when a device registers are replaced as they
-# are used; its GID entries are made at once or later, as addresses are there or come.
+# Not ours are: buffers that ib_core posts for management datagrams when a device registers, which
+# are replaced as they are used; its GID entries, made at once or later, as addresses are there or
+# come; what the driver core makes to bind a service to us, found in our init or in a hotplug; a
+# network namespace's table, which grows with whatever module (rdma_rxe) asks for a place.
 _SLAB = r"""
 echo 2 >/proc/sys/vm/drop_caches
-cat /sys/kernel/debug/slab/kmalloc*/alloc_traces 2>/dev/null | awk '
-/^ *[0-9]+ / { n = $1; name = $2; seen = $2 ~ /pcs_|sheaf|ib_mad_post|add_modify_gid/ }
-/\[usb4_rdma\]/ && !seen {
-    if ($1 !~ /^[0-9]+$/) name = $1
-    sub(/\+.*/, "", name); sum[name] += n; seen = 1
+cat /sys/kernel/debug/slab/kmalloc*/alloc_traces 2>/dev/null | awk -v wanted="WANTED" '
+function note() {
+    if (owner == "") return
+    sub(/\+.*/, "", owner)
+    if (wanted == "") sum["slab:" owner] += n
+    else if (wanted == "slab:" owner) printf "%s\n", text
 }
+/^ *[0-9]+ / {
+    note(); n = $1; name = $2; owner = text = ""
+    seen = $2 ~ /pcs_|sheaf|ib_mad_post|add_modify_gid|net_alloc_generic/
+}
+{ text = text "\n" $0 }
+/really_probe/ { seen = 1 }
+/\[usb4_rdma\]/ && !seen { owner = $1 ~ /^[0-9]+$/ ? name : $1; seen = 1 }
 /softirq|irq_exit/ { seen = 1 }
-/ 0xffffffff/ && !seen { sum["unknown"] += n; seen = 1 }
-END { for (name in sum) print "slab:" name, sum[name] }'
+/ 0xffffffff/ && !seen { owner = "unknown"; seen = 1 }
+END { note(); for (name in sum) print name, sum[name] }'
 """
 _RINGS = "echo rings $(grep -c '\\[usb4_rdma\\]' /proc/vmallocinfo)"
 _OBJECTS = "rdma resource show | awk '{ for (i = 3; i < NF; i += 2) print \"rdma:\" $i, $(i + 1) }'"
@@ -44,7 +54,8 @@ _MEMORY = (
 
 def held(host: Host) -> dict[str, int]:
     """Counts by name; only "slab:unknown" where the module is not loaded."""
-    lines = host.run(f"{_SLAB}\n{_RINGS}\n{_OBJECTS}", timeout=90, check=True).out.splitlines()
+    words = f"{_SLAB.replace('WANTED', '')}\n{_RINGS}\n{_OBJECTS}"
+    lines = host.run(words, timeout=90, check=True).out.splitlines()
     counts = {name: int(number) for name, number in map(str.split, lines)}
     return {
         name: number
@@ -100,7 +111,14 @@ def settle(
     try:
         scenario.until(f"host {host.name} holds what it should", seconds, same)
     except scenario.ScenarioError as error:
-        raise scenario.ScenarioError(f"{error}: {difference(wanted, now)}") from None
+        more = [name for name, number in now.items() if number > wanted.get(name, 0)]
+        stacks = "".join(made_by(host, name) for name in more if name.startswith("slab:"))
+        raise scenario.ScenarioError(f"{error}: {difference(wanted, now)}{stacks}") from None
+
+
+def made_by(host: Host, name: str) -> str:
+    """The calls that made the objects of a slab count."""
+    return host.run(_SLAB.replace("WANTED", name), timeout=90).out
 
 
 def difference(before: dict[str, int], after: dict[str, int]) -> str:

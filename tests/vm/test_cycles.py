@@ -15,8 +15,8 @@ import pytest
 import scenario
 from holdings import SLAB_TRACES, Ledger, Memory, held, settle
 from lab.api import Lab
-from report import report
-from traffic import ALL_GO_ON, KINDS, judge, table, traffic
+from report import record, report
+from traffic import ALL_GO_ON, KINDS, facts, judge, table, traffic
 from unplug_events import A_MINUTE, pull_and_push
 
 pytestmark = [pytest.mark.timeout(7200), pytest.mark.long]
@@ -53,6 +53,13 @@ def told(
     report(f"{what.split()[0]}-cycles.txt", lines)
 
 
+def keep(name: str, number: int, started: float, lab: Lab, memory: Memory, **more: object) -> None:
+    """They went well: so much for the documentation."""
+    lost = {host: -kib for host, kib in memory.lost().items()}
+    took = round(time.monotonic() - started)
+    record(name, lab, {"number": number, "seconds": took, "memory": lost, **more})
+
+
 def unload(lab: Lab) -> None:
     for host in lab.hosts.values():
         host.run("rmmod usb4_rdma", timeout=30, check=True)
@@ -84,6 +91,7 @@ def test_load_cycles_leave_nothing_behind(lab: Lab) -> None:
             memory.sample()
             told("load cycles on both hosts", number, started, lab, memory)
     memory.check()
+    keep("load-cycles", LOADS, started, lab, memory)
 
 
 def test_plug_cycles_under_load_leave_nothing_behind(lab: Lab) -> None:
@@ -105,3 +113,4 @@ def test_plug_cycles_under_load_leave_nothing_behind(lab: Lab) -> None:
     wrong = [text for name, got in results.items() for text in judge(name, ALL_GO_ON, got)]
     assert not wrong, "\n".join(wrong)
     memory.check()
+    keep("plug-cycles", CYCLES, started, lab, memory, hosts=facts(results))

@@ -21,7 +21,7 @@ import scenario
 from holdings import SLAB_TRACES, Ledger, Memory
 from lab.api import Host, Lab
 from lab.progress import say
-from report import report
+from report import record, report
 from traffic import ALL_GO_ON, KINDS, Traffic, judge, traffic
 from unplug import play
 from unplug_events import A_MINUTE, EVENTS, pull_and_push, reload
@@ -166,3 +166,6 @@ def test_soak(lab: Lab) -> None:
     assert not any(leaked.values()), leaked
     memory.check()
     assert last <= LATENCY_FACTOR * first
+    result = {"minutes": MINUTES, "seed": SEED, "chapters": chapters, "done": soak.done}
+    result |= {"operations": soak.operations, "latency_us": [round(first), round(last)]}
+    record("soak", lab, result | {"memory": {name: -lost for name, lost in memory.lost().items()}})

@@ -14,8 +14,8 @@ import pytest
 import scenario
 from holdings import SLAB_TRACES, Ledger
 from lab.api import Lab
-from report import report
-from traffic import traffic
+from report import record, report
+from traffic import facts, table, traffic
 from unplug import play
 from unplug_events import EVENTS, reload
 
@@ -32,16 +32,21 @@ if LONG:
 
 def test_each_kind_of_traffic_ends_as_promised_or_goes_on(lab: Lab) -> None:
     events = [event for event in EVENTS if LONG or event.short]
-    lines, wrong = [], []
+    lines: list[str] = []
+    rows: list[dict[str, Any]] = []
+    wrong: list[str] = []
     if LONG:
         reload(lab)
     with traffic(lab) as both:
         ledger = Ledger.open(lab)
         for event in events:
-            played, faults = play(lab, both, event)
-            lines += played
+            results, faults = play(lab, both, event)
+            lines += [event.name, *table(results)]
+            rows.append({"event": event.name, "hosts": facts(results)})
             wrong += faults
             report("unplug.txt" if LONG else "unplug-short.txt", lines)
             ledger.settle()
     scenario.run_rping(lab, count=3).check()
     assert not wrong, "\n".join(wrong)
+    if LONG:
+        record("matrix", lab, {"rows": rows})

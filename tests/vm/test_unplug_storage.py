@@ -18,7 +18,7 @@ import pytest
 import scenario
 from holdings import SLAB_TRACES, Ledger, held, settle
 from lab.api import Lab
-from report import report
+from report import record, report
 from test_storage import STEADILY, storage
 from unplug_events import (
     kill_daemon,
@@ -103,9 +103,9 @@ def use_once(lab: Lab) -> None:
             pass
 
 
-def play(lab: Lab, row: Row) -> tuple[str, list[str]]:
-    """The event while fio writes and verifies on all three: (line of the table, what was wrong)."""
-    b, wrong, told = lab["b"], [], []
+def play(lab: Lab, row: Row) -> tuple[dict[str, Any], list[str]]:
+    """The event while fio writes and verifies on all three: (how each ended, what was wrong)."""
+    b, wrong, ends = lab["b"], [], {}
     with ExitStack() as stack:
         for what in ("nvme", "nfs"):
             stack.enter_context(storage(lab, what, scenario.rdma_address(lab["a"])))
@@ -121,17 +121,23 @@ def play(lab: Lab, row: Row) -> tuple[str, list[str]]:
         lab.wait_links()
         for name, process in work.items():
             result = process.wait(BOUND)
-            took = time.monotonic() - acted
-            told.append(
-                f"{name} {'goes on' if result.rc == 0 else 'error'}, over {took:.0f} s later"
-            )
+            took = round(time.monotonic() - acted, 1)
+            ends[name] = {"end": "goes on" if result.rc == 0 else "error", "after": took}
             if (result.rc != 0) != (name in row.ends):
                 wrong.append(f"{row.name}, {name}: exit code {result.rc}\n{result.out}{result.err}")
-    return f"{row.name}: {'; '.join(told)}", wrong
+    return ends, wrong
+
+
+def told(row: Row, ends: dict[str, Any]) -> str:
+    """In words."""
+    parts = [f"{name} {how['end']}, over {how['after']:.0f} s later" for name, how in ends.items()]
+    return f"{row.name}: {'; '.join(parts)}"
 
 
 def test_storage_in_use_goes_on_or_ends(lab: Lab) -> None:
-    lines, wrong = [], []
+    lines: list[str] = []
+    rows: list[dict[str, Any]] = []
+    wrong: list[str] = []
     # Modules that stay loaded take memory the first time, and more for each device that comes;
     # ib_core's pool of CQs is a device's.
     use_once(lab)
@@ -139,12 +145,14 @@ def test_storage_in_use_goes_on_or_ends(lab: Lab) -> None:
     use_once(lab)
     ledger = Ledger.open(lab, unknown=False)
     for row in ROWS:
-        line, faults = play(lab, row)
-        lines.append(line)
+        ends, faults = play(lab, row)
+        lines.append(told(row, ends))
+        rows.append({"event": row.name, "work": ends})
         wrong += faults
         report("unplug-storage.txt", lines)
         ledger.settle()
     assert not wrong, "\n".join(wrong)
+    record("storage", lab, {"rows": rows})
 
 
 def test_a_server_that_died_holds_nobody(lab: Lab) -> None:
@@ -174,3 +182,4 @@ def test_a_server_that_died_holds_nobody(lab: Lab) -> None:
     lab.wait_links()
     scenario.run_rping(lab, count=3).check()
     settle(b, before, unknown=False)
+    record("server", lab, {"seconds": round(took)})

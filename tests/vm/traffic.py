@@ -149,6 +149,20 @@ def table(results: dict[str, dict[str, Any]]) -> list[str]:
     return lines
 
 
+def facts(results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What is kept of the sides' results: how each flow ended, when, what the program heard."""
+    return {
+        name: {
+            "flows": {
+                kind: {key: flow[key] for key in ("operations", "end", "after")}
+                for kind, flow in result["flows"].items()
+            },
+            "heard": Counter(result["events"]),
+        }
+        for name, result in results.items()
+    }
+
+
 @contextmanager
 def traffic(lab: Lab) -> Iterator[Traffic]:
     """The programs on both hosts, ended at the end."""

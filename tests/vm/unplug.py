@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import time
+from typing import Any
 
 import scenario
 from lab.api import Lab
-from traffic import GOES_ON, KINDS, Traffic, judge, table
+from traffic import GOES_ON, KINDS, Traffic, judge
 from unplug_events import Event
 
 # After so long TCP gives up, as told by TCP_USER_TIMEOUT.
@@ -30,9 +30,8 @@ def expect_ends(traffic: Traffic, event: Event) -> None:
             raise scenario.ScenarioError(f"{event.name}: {error}: {left} of {name}") from None
 
 
-def play(lab: Lab, traffic: Traffic, event: Event) -> tuple[list[str], list[str]]:
-    """One event under all kinds of traffic: (lines of the table, what was wrong)."""
-    started = time.monotonic()
+def play(lab: Lab, traffic: Traffic, event: Event) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """One event under all kinds of traffic: (the sides' results, what was wrong)."""
     patient = GOES_ON in event.a["net"]
     traffic.begin(event.timeout, NET_PATIENT if patient else NET_SECONDS)
     traffic.ask("event", "noted")
@@ -51,8 +50,7 @@ def play(lab: Lab, traffic: Traffic, event: Event) -> tuple[list[str], list[str]
         wrong += judge("b", event.b, results["b"])
         heard = results["b"]["events"]
         wrong += [f"b: no event {name!r}" for name in event.events if name not in heard]
-    lines = [f"{event.name} ({time.monotonic() - started:.0f} s)", *table(results)]
     traffic.ask("close", "closed", BOUND)
     if gone:
         traffic.start("b")
-    return lines, [f"{event.name}: {text}" for text in wrong]
+    return results, [f"{event.name}: {text}" for text in wrong]
