@@ -105,7 +105,7 @@ soak: venv ## mixed traffic, random faults and events for MINUTES=60 (SEED=, KER
 .PHONY: docs-data
 docs-data: venv ## make the tables, figures and references of docs/ (FRESH=1 runs tests and benchmarks first: hours)
 ifdef FRESH
-	@$(MAKE) --no-print-directory bench-counts bench-mr test test-frameworks compare captures faults dkms-matrix test-lifecycle
+	@$(MAKE) --no-print-directory bench-counts bench-mr test test-frameworks compare captures faults unplug soak test-debug dkms-matrix test-lifecycle
 endif
 	@cd packaging && $(PYTHON) -m pages
 

@@ -11,6 +11,8 @@ import compatibility
 import faults
 import kernels
 import lifecycle
+import sanitizers
+import unplugged
 
 from . import build
 
@@ -27,18 +29,11 @@ def main() -> int:
         if gathered["tests"] != kept["tests"] or gathered["soft-roce"] != kept["soft-roce"]:
             compatibility.save(gathered)
             print(f"{compatibility.KEPT.relative_to(build.TOP)}: gathered")
-        lossy = faults.load()
-        if (found := faults.gather(lossy, options.results)) != lossy:
-            faults.save(found)
-            print(f"{faults.KEPT.relative_to(build.TOP)}: gathered")
-        matrix = kernels.load()
-        if (newest := kernels.gather(matrix, options.results)) != matrix:
-            kernels.save(newest)
-            print(f"{kernels.KEPT.relative_to(build.TOP)}: gathered")
-        lives = lifecycle.load()
-        if (newer := lifecycle.gather(lives, options.results)) != lives:
-            lifecycle.save(newer)
-            print(f"{lifecycle.KEPT.relative_to(build.TOP)}: gathered")
+        for part in (faults, kernels, lifecycle, sanitizers, unplugged):
+            before = part.load()
+            if (found := part.gather(before, options.results)) != before:
+                part.save(found)
+                print(f"{part.KEPT.relative_to(build.TOP)}: gathered")
     changed = build.changed()
     for path, text in changed.items():
         print(f"{path.relative_to(build.TOP)}: {'is not up to date' if options.check else 'made'}")

@@ -16,6 +16,8 @@ import compatibility  # noqa: E402
 import faults  # noqa: E402
 import kernels  # noqa: E402
 import lifecycle  # noqa: E402
+import sanitizers  # noqa: E402
+import unplugged  # noqa: E402
 from bench import registration  # noqa: E402
 
 from . import figures, limits, markers, pictures, reference  # noqa: E402
@@ -55,6 +57,8 @@ def parts() -> dict[str, str]:
         **figures.parts(DOCS / "bench"),
         "limits": limits.limits(),
         "reasons": reference.reasons(),
+        "sanitizers": sanitizers.part(sanitizers.load()),
+        **unplugged.parts(unplugged.load()),
         "programs": compatibility.outline(compatibility.load()),
     }
 

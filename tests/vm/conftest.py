@@ -18,14 +18,18 @@ from typing import Any
 import pairs
 import pytest
 import scenario
+import versions
 from compat import Compatibility
 from lab import kernels
 from lab.api import Lab
 from lab.errors import LabError
 from lab.patience import factor
 from lab.progress import say
+from sanitized import Outcomes
 
 LOGS = Path(__file__).resolve().parents[2] / "build/test-logs"
+SANITIZERS = os.environ.get(pairs.KERNEL) == kernels.DEBUG
+OUTCOMES = Outcomes()
 REPORT = pytest.StashKey[dict[str, pytest.TestReport]]()
 # Lines that a kernel prints for what a test does on purpose, and that mean no trouble.
 # A program that crashes is not the kernel's trouble; whoever ran it looks at how it ended.
@@ -166,3 +170,15 @@ def pytest_runtest_makereport(
     report = yield
     item.stash.setdefault(REPORT, {})[report.when or ""] = report
     return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """What the sanitizer kernel had to say is kept."""
+    if SANITIZERS:
+        OUTCOMES.note(report.nodeid, report.when or "", report.outcome)
+
+
+def pytest_sessionfinish() -> None:
+    """For docs/reliability.md."""
+    if SANITIZERS:
+        OUTCOMES.write(versions.current(), kernels.ensure(kernels.DEBUG).version)

@@ -23,7 +23,7 @@ def report(name: str, lines: list[str]) -> None:
 
 
 def record(name: str, lab: Lab, result: dict[str, Any]) -> None:
-    """Keep what docs/unplug.md says of this (packaging/unplug.py), a file for each kernel."""
+    """Keep what docs/unplug.md says of this (packaging/unplugged.py), a file for each kernel."""
     made_with = scenario.made_with(lab)
     path = RESULTS / "unplug" / f"{name}-{made_with['kernel']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
