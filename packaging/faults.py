@@ -8,10 +8,10 @@ gather() keeps that in docs/data/faults.json; the page is made from what is kept
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from pages.kept import load
 from pages.tables import table
 
 TOP = Path(__file__).resolve().parents[1]
@@ -45,25 +45,12 @@ counted. Timeouts and probes are the hardware counters of both hosts.
 """
 
 
-def load(path: Path = KEPT) -> dict[str, Any]:
-    """What is kept."""
-    if not path.exists():
-        return {"matrix": {}, "recovery": {}}
-    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return kept
-
-
-def save(kept: dict[str, Any], path: Path = KEPT) -> None:
-    """Keep it."""
-    path.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
 def gather(kept: dict[str, Any], results: Path) -> dict[str, Any]:
     """What is kept, with what the last long runs recorded in its place."""
-    found = {part: dict(kept[part]) for part in ("matrix", "recovery")}
+    found = {part: dict(kept.get(part, {})) for part in ("matrix", "recovery")}
     for path in sorted((results / "faults").glob("*-long.json")):
         part, name, _ = path.stem.split("-")
-        found[part][name] = json.loads(path.read_text(encoding="utf-8"))
+        found[part][name] = load(path)
     return found
 
 

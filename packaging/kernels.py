@@ -7,10 +7,11 @@ the page is made from what is kept.
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
+
+from pages.kept import load
 
 TOP = Path(__file__).resolve().parents[1]
 RESULTS = TOP / "build/results"
@@ -42,23 +43,11 @@ USB4. What DKMS says of a kernel that is too old:
 """
 
 
-def load(path: Path = KEPT) -> dict[str, Any]:
-    """What is kept; {} if there is nothing."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found
-
-
 def gather(kept: dict[str, Any], results: Path = RESULTS) -> dict[str, Any]:
     """What is kept, or the last run's table if that is newer."""
     found = load(results / "dkms-matrix.json")
     newer = bool(found.get("rows")) and found["date"] >= kept.get("date", "")
     return found if newer else kept
-
-
-def save(kept: dict[str, Any], path: Path = KEPT) -> None:
-    """Keep it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 def complete(kept: dict[str, Any]) -> str:

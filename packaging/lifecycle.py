@@ -7,9 +7,10 @@ of each in docs/data/lifecycle.json, the page is made from what is kept.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from pages.kept import load, newest
 
 TOP = Path(__file__).resolve().parents[1]
 RESULTS = TOP / "build/results"
@@ -38,26 +39,10 @@ root that never had the packages.
 """
 
 
-def load(path: Path = KEPT) -> dict[str, Any]:
-    """What is kept, by test; {} if there is nothing."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found
-
-
 def gather(kept: dict[str, Any], results: Path = RESULTS) -> dict[str, Any]:
     """What is kept, with newer results in place of older ones."""
-    merged = dict(kept)
-    for path in sorted((results / "lifecycle").glob("*.json")):
-        found = load(path)
-        if found["date"] >= merged.get(path.stem, {}).get("date", ""):
-            merged[path.stem] = found
-    return merged
-
-
-def save(kept: dict[str, Any], path: Path = KEPT) -> None:
-    """Keep it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    paths = sorted((results / "lifecycle").glob("*.json"))
+    return newest(kept, {path.stem: load(path) for path in paths}, "date")
 
 
 def duration(seconds: float | None) -> str:

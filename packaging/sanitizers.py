@@ -7,35 +7,20 @@ newest of each file of tests in docs/data/sanitizers.json.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from pages.kept import load, newest
 from pages.tables import code, table
 
 TOP = Path(__file__).resolve().parents[1]
 KEPT = TOP / "docs/data/sanitizers.json"
 
 
-def load(path: Path = KEPT) -> dict[str, Any]:
-    """What is kept, by file of tests; {} if there is nothing."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found
-
-
-def save(kept: dict[str, Any], path: Path = KEPT) -> None:
-    """Keep it."""
-    path.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
 def gather(kept: dict[str, Any], results: Path) -> dict[str, Any]:
     """What is kept, with newer results in place of older ones."""
-    merged = dict(kept)
-    for path in sorted((results / "sanitizers").glob("*.json")):
-        found = load(path)
-        if found["day"] >= merged.get(path.stem, {}).get("day", ""):
-            merged[path.stem] = found
-    return merged
+    paths = sorted((results / "sanitizers").glob("*.json"))
+    return newest(kept, {path.stem: load(path) for path in paths}, "day")
 
 
 def part(kept: dict[str, Any]) -> str:

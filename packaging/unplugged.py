@@ -7,10 +7,10 @@ lab's usual kernel in docs/data/unplug.json, `make docs-data` makes the tables o
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from pages.kept import load, newest
 from pages.tables import table
 
 TOP = Path(__file__).resolve().parents[1]
@@ -21,27 +21,16 @@ RELIABLE = ("SEND", "WRITE", "READ", "atomic")
 WORK = {"nvme": "NVMe-oF", "nfs3": "NFS 3", "nfs4": "NFS 4.2"}
 
 
-def load(path: Path = KEPT) -> dict[str, Any]:
-    """What is kept, by name; {} if there is nothing."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found
-
-
-def save(kept: dict[str, Any], path: Path = KEPT) -> None:
-    """Keep it."""
-    path.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
 def gather(kept: dict[str, Any], results: Path) -> dict[str, Any]:
     """What is kept, with what was recorded since in its place."""
-    merged = dict(kept)
+    found = {}
     for path in sorted((results / "unplug").glob("*.json")):
-        found = load(path)
-        name = path.stem.removesuffix(f"-{found['kernel']}")
-        usual = found["kernel"].startswith(KERNEL) and SANITIZERS not in found["kernel"]
-        if name in NAMES and usual and found["day"] >= merged.get(name, {}).get("day", ""):
-            merged[name] = found
-    return merged
+        result = load(path)
+        name = path.stem.removesuffix(f"-{result['kernel']}")
+        usual = result["kernel"].startswith(KERNEL) and SANITIZERS not in result["kernel"]
+        if name in NAMES and usual:
+            found[name] = result
+    return newest(kept, found, "day")
 
 
 def made_with(result: dict[str, Any]) -> str:

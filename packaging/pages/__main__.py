@@ -15,6 +15,7 @@ import sanitizers
 import unplugged
 
 from . import build
+from .kept import load, save
 
 
 def main() -> int:
@@ -30,9 +31,9 @@ def main() -> int:
             compatibility.save(gathered)
             print(f"{compatibility.KEPT.relative_to(build.TOP)}: gathered")
         for part in (faults, kernels, lifecycle, sanitizers, unplugged):
-            before = part.load()
+            before = load(part.KEPT)
             if (found := part.gather(before, options.results)) != before:
-                part.save(found)
+                save(found, part.KEPT)
                 print(f"{part.KEPT.relative_to(build.TOP)}: gathered")
     changed = build.changed()
     for path, text in changed.items():

@@ -21,6 +21,7 @@ import unplugged  # noqa: E402
 from bench import registration  # noqa: E402
 
 from . import figures, limits, markers, pictures, reference  # noqa: E402
+from .kept import load  # noqa: E402
 
 DOCS = TOP / "docs"
 
@@ -38,9 +39,9 @@ def whole() -> dict[Path, str]:
     manual = (DOCS / "man/usb4rdmad.toml.5").read_text(encoding="utf-8")
     return {
         DOCS / "compatibility.md": compatibility.page(compatibility.load()),
-        DOCS / "faults.md": faults.page(faults.load()),
-        DOCS / "kernels.md": kernels.page(kernels.load()),
-        DOCS / "lifecycle.md": lifecycle.page(lifecycle.load()),
+        DOCS / "faults.md": faults.page(load(faults.KEPT)),
+        DOCS / "kernels.md": kernels.page(load(kernels.KEPT)),
+        DOCS / "lifecycle.md": lifecycle.page(load(lifecycle.KEPT)),
         bench / "counts.md": counts.page(),
         bench / "mr-registration.md": registration.page(raw),
         DOCS / "reference/usb4rdmactl.md": reference.tool(),
@@ -57,8 +58,8 @@ def parts() -> dict[str, str]:
         **figures.parts(DOCS / "bench"),
         "limits": limits.limits(),
         "reasons": reference.reasons(),
-        "sanitizers": sanitizers.part(sanitizers.load()),
-        **unplugged.parts(unplugged.load()),
+        "sanitizers": sanitizers.part(load(sanitizers.KEPT)),
+        **unplugged.parts(load(unplugged.KEPT)),
         "programs": compatibility.outline(compatibility.load()),
     }
 

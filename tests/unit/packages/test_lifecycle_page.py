@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import lifecycle
 import lifefacts
 import pytest
+from pages.kept import load, save
 
 
 @pytest.fixture
@@ -41,9 +41,9 @@ def test_newer_results_replace_older_ones_and_nothing_else(results: Path) -> Non
 
 def test_what_is_kept_comes_back(results: Path, tmp_path: Path) -> None:
     kept = lifecycle.gather({}, results)
-    lifecycle.save(kept, tmp_path / "kept.json")
-    assert lifecycle.load(tmp_path / "kept.json") == kept
-    assert json.loads((tmp_path / "kept.json").read_text())
+    save(kept, tmp_path / "data/kept.json")
+    assert load(tmp_path / "data/kept.json") == kept
+    assert load(tmp_path / "none.json") == {}
 
 
 def test_a_step_that_fails_is_not_written_down() -> None:

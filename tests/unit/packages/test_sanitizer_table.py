@@ -35,6 +35,4 @@ def test_newer_results_stay(tmp_path: Path) -> None:
     outcomes.write("0.1.0", "7.2.12-usb4rdma-debug")
     newer = {"ran": 9, "failed": [], "driver": "9", "kernel": "9", "day": "2999-01-01"}
     assert sanitizers.gather({"test_rdma": newer}, tmp_path) == {"test_rdma": newer}
-    sanitizers.save({"test_rdma": newer}, tmp_path / "kept.json")
-    assert sanitizers.load(tmp_path / "kept.json") == {"test_rdma": newer}
     assert "| `test_rdma.py` | 9 | none | 9, 2999-01-01 |" in sanitizers.part({"test_rdma": newer})

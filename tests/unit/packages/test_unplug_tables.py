@@ -76,8 +76,3 @@ def test_storage_cycles_and_soak_are_told_whole() -> None:
 
 def test_nothing_kept_is_said() -> None:
     assert set(unplugged.parts({}).values()) == {"Not recorded yet."}
-
-
-def test_what_is_kept_comes_back(tmp_path: Path) -> None:
-    unplugged.save({"server": {"seconds": 3}}, tmp_path / "kept.json")
-    assert unplugged.load(tmp_path / "kept.json") == {"server": {"seconds": 3}}
