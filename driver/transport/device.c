@@ -131,9 +131,11 @@ void u4_xpdev_cleanup(struct u4_xpdev *dev)
 /*
  * End every QP that @remote_only (connected with the peer) or all of them. Not that
  * of the MADs: it is connected with nobody, and its owner sees an end as a failure.
+ * Without the peer the oldest request was not answered, without the device it is flushed.
  */
 static void u4_xpdev_end(struct u4_xpdev *dev, bool remote_only)
 {
+	enum u4_status status = remote_only ? U4_RETRY_EXC_ERR : U4_WR_FLUSH_ERR;
 	unsigned long index;
 	struct u4_qp *qp;
 
@@ -142,7 +144,7 @@ static void u4_xpdev_end(struct u4_xpdev *dev, bool remote_only)
 		u4_sq_lock(qp);
 		if (!qp->dead && qp->type != U4_QPT_GSI && qp->state >= U4_QPS_RTR &&
 		    (!remote_only || (!u4_qp_datagram(qp) && !qp->attr.loopback)))
-			u4_req_abort(qp);
+			u4_req_abort(qp, status);
 		u4_sq_unlock(qp);
 	}
 	rcu_read_unlock();

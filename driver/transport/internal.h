@@ -173,7 +173,8 @@ void u4_req_stop(struct u4_qp *qp);		/* process; no lock held */
 void u4_req_reset(struct u4_qp *qp, u32 psn);	/* sq_lock */
 void u4_req_flush(struct u4_qp *qp);		/* sq_lock */
 void u4_req_restart(struct u4_qp *qp);		/* sq_lock: send again from the oldest */
-void u4_req_abort(struct u4_qp *qp);		/* sq_lock: the peer is another one now */
+/* sq_lock: the queue pair ends; @status is that of the oldest request, the others are flushed. */
+void u4_req_abort(struct u4_qp *qp, enum u4_status status);
 bool u4_req_rx(struct u4_qp *qp, const struct u4_seg *seg, bool defer);
 /* READ responses; under sq_lock, and so is u4_req_rx(). False: not awaited (any more). */
 bool u4_req_place(struct u4_qp *qp, const struct u4_seg *seg, u32 off, const void *data, u32 len);

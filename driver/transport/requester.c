@@ -129,12 +129,12 @@ static void u4_req_fail(struct u4_qp *qp, enum u4_status status)
 	u4_req_flush(qp);
 }
 
-void u4_req_abort(struct u4_qp *qp)
+void u4_req_abort(struct u4_qp *qp, enum u4_status status)
 {
 	/* Of any type: it must not be found receiving from the next peer. */
 	u4_qp_fail(qp);
 	if (qp->sq_una != qp->sq_prod)
-		u4_req_complete(qp, U4_RETRY_EXC_ERR, 0);
+		u4_req_complete(qp, status, 0);
 	u4_req_flush(qp);
 }
 

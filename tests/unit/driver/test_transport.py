@@ -96,6 +96,7 @@ def test_every_request_completes_in_order_with_its_data_over_a_lossy_cable(
 # Each is a function edge_NAME() in transport_edges.c.
 EDGES = {
     "peer_gone": "every type of queue pair ends with its peer",
+    "device_gone": "all requests are flushed when the device goes",
     "drained": "a drained send queue sends nothing, and says so once if that was asked for",
     "drained_while_sent_again": "what was begun is ended before the send queue counts as drained",
     "killed": "a queue pair whose completions were lost ends with a fatal event",

@@ -120,13 +120,28 @@ static void edge_peer_gone(enum u4_qp_type type)
 	edge_post(qp);
 	edge_post(qp);
 	u4_sq_lock(qp);
-	u4_req_abort(qp);
+	u4_req_abort(qp, U4_RETRY_EXC_ERR);
 	u4_sq_unlock(qp);
 	edge_work();
 	CHECK(qp->state == U4_QPS_ERR, "type %u: state %u", type, qp->state);
 	CHECK(edge_status[U4_RETRY_EXC_ERR] == 1 && edge_status[U4_WR_FLUSH_ERR] == 1,
 	      "type %u: completions", type);
 	CHECK(edge_events[U4_EV_LAST_WQE] == 1, "type %u: events", type);
+	u4_qp_destroy(qp);
+}
+
+static void edge_device_gone(enum u4_qp_type type)
+{
+	struct u4_qp *qp = edge_qp(type);
+
+	ring = 0;
+	edge_post(qp);
+	edge_post(qp);
+	u4_xpdev_shutdown(qp->dev);
+	edge_work();
+	CHECK(qp->state == U4_QPS_ERR, "type %u: state %u", type, qp->state);
+	CHECK(edge_status[U4_WR_FLUSH_ERR] == 2, "type %u: %u flushed, %u not answered", type,
+	      edge_status[U4_WR_FLUSH_ERR], edge_status[U4_RETRY_EXC_ERR]);
 	u4_qp_destroy(qp);
 }
 
@@ -534,6 +549,7 @@ int main(int argc, char **argv)
 #define EDGE(n)		do { if (!strcmp(name, #n)) { edge_##n(); return 0; } } while (0)
 #define EACH_TYPE(n)	do { if (!strcmp(name, #n)) { each_type(edge_##n); return 0; } } while (0)
 	EACH_TYPE(peer_gone);
+	EACH_TYPE(device_gone);
 	EACH_TYPE(drained);
 	EDGE(drained_while_sent_again);
 	EACH_TYPE(killed);
