@@ -52,14 +52,9 @@ def matrix(result: dict[str, Any]) -> str:
         first = row["event"]
         for host, facts in sorted(row["hosts"].items()):
             flows = facts["flows"]
-            heard = ", ".join(
-                name if times == 1 else f"{name} ({times})"
-                for name, times in facts["heard"].items()
-            )
             reliable = how([flows[kind] for kind in RELIABLE])
-            body.append(
-                (first, host, reliable, how([flows["datagram"]]), how([flows["net"]]), heard)
-            )
+            others = how([flows["datagram"]]), how([flows["net"]])
+            body.append((first, host, reliable, *others, ", ".join(facts["heard"])))
             first = ""
     head = ("event", "host", ", ".join(RELIABLE), "datagrams", "TCP", "programs hear")
     return f"{table(head, body)}\n\n{made_with(result)}"

@@ -135,6 +135,12 @@ def judge(who: str, wanted: Ends, got: dict[str, Any]) -> list[str]:
     return wrong
 
 
+def heard(events: list[str]) -> list[str]:
+    """Asynchronous events in the order in which they first came, with how often."""
+    counts = Counter(events)
+    return [name if times == 1 else f"{name} ({times})" for name, times in counts.items()]
+
+
 def table(results: dict[str, dict[str, Any]]) -> list[str]:
     """The sides' results, a line each."""
     lines = []
@@ -143,9 +149,8 @@ def table(results: dict[str, dict[str, Any]]) -> list[str]:
         for kind, flow in result["flows"].items():
             after = "" if flow["after"] is None else f" after {flow['after']:.1f} s"
             cells.append(f"{kind} {flow['operations']}: {flow['end']}{after}")
-        counts = Counter(result["events"])
-        events = ", ".join(f"{event} ({times})" for event, times in counts.items())
-        lines.append(f"  {name}: {'; '.join(cells)}. Events: {events or '-'}")
+        events = ", ".join(heard(result["events"])) or "-"
+        lines.append(f"  {name}: {'; '.join(cells)}. Events: {events}")
     return lines
 
 
@@ -157,7 +162,7 @@ def facts(results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
                 kind: {key: flow[key] for key in ("operations", "end", "after")}
                 for kind, flow in result["flows"].items()
             },
-            "heard": Counter(result["events"]),
+            "heard": heard(result["events"]),
         }
         for name, result in results.items()
     }

@@ -24,7 +24,7 @@ FLOWS = {
     "datagram": flow("goes on", None),
     "net": flow("ETIMEDOUT", 8.6),
 }
-SIDE = {"flows": FLOWS, "heard": {"port error": 1, "port active": 2}}
+SIDE = {"flows": FLOWS, "heard": ["port error", "port active (2)"]}
 MATRIX = {"rows": [{"event": "cable pulled", "hosts": {"b": SIDE, "a": SIDE}}], **MADE}
 
 
