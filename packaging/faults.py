@@ -98,8 +98,8 @@ def recovery(results: dict[str, Any]) -> str:
 def page(kept: dict[str, Any]) -> str:
     """The whole page."""
     parts = [INTRODUCTION]
-    for rate in sorted(kept["matrix"], key=int):
-        parts += [f"## One frame in {rate}\n", matrix(kept["matrix"][rate]), ""]
-    if kept["recovery"]:
+    for rate, result in sorted(kept.get("matrix", {}).items(), key=lambda item: int(item[0])):
+        parts += [f"## One frame in {rate}\n", matrix(result), ""]
+    if kept.get("recovery"):
         parts += [RECOVERY, recovery(kept["recovery"]), ""]
     return "\n".join(parts).rstrip() + "\n"
