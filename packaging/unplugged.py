@@ -109,14 +109,19 @@ def cycles(kept: dict[str, Any]) -> str:
     return table(head, body) if body else "Not recorded yet."
 
 
+def counted(numbers: dict[str, int]) -> str:
+    """What there was, and how often."""
+    return "; ".join(f"{name}: {n:,}" for name, n in sorted(numbers.items()))
+
+
 def soak(result: dict[str, Any]) -> str:
     """What was done, and what was found."""
     before, after = result["latency_us"]
     body = [
         ("time", f"{result['minutes']:g} minutes, seed {result['seed']}"),
         ("chapters", f"{result['chapters']:,}"),
-        ("done", ", ".join(f"{name} {n:,}" for name, n in sorted(result["done"].items()))),
-        ("compared", ", ".join(f"{kind} {n:,}" for kind, n in result["operations"].items())),
+        ("done", counted(result["done"])),
+        ("compared", counted(result["operations"])),
         ("memory for programs", trend(result["memory"])),
         ("latency of 64 bytes (emulated)", f"{before:,} us before, {after:,} us after"),
     ]

@@ -67,10 +67,14 @@ def test_storage_cycles_and_soak_are_told_whole() -> None:
     told = unplugged.cycles({"plug-cycles": plugs | {"hosts": {"a": SIDE, "b": SIDE}}})
     assert "| 200 plug cycles | 3,026 s | 84 operations | a +20 KiB, b -300 KiB |" in told
     soak = {"minutes": 60.0, "seed": "5", "chapters": 9, "done": {"replug": 12}}
-    soak |= {"operations": {"SEND": 70000}, "latency_us": [900, 1000], "memory": {"a": 1}}
+    soak |= {
+        "operations": {"SEND": 70000, "READ": 5},
+        "latency_us": [900, 1000],
+        "memory": {"a": 1},
+    }
     told = unplugged.soak(soak | MADE)
     assert "| time | 60 minutes, seed 5 |" in told
-    assert "| compared | SEND 70,000 |" in told
+    assert "| compared | READ: 5; SEND: 70,000 |" in told
     assert "900 us before, 1,000 us after" in told
 
 
