@@ -145,12 +145,13 @@ def lab(
 
 @pytest.fixture
 def compat(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Compatibility]:
-    """Where a test says which programs worked; kept only if the test passes."""
+    """Where a test says which programs worked; kept only if the test passes, and on a kernel that
+    people run."""
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{request.node.path.stem}.{request.node.name}")
     compat = Compatibility(name, lab.plan.kernel_version)
     yield compat
     reports = request.node.stash.get(REPORT, {})
-    if not any(report.failed for report in reports.values()):
+    if not SANITIZERS and not any(report.failed for report in reports.values()):
         compat.write()
 
 
@@ -180,5 +181,5 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_sessionfinish() -> None:
     """For docs/reliability.md."""
-    if SANITIZERS:
+    if SANITIZERS and (OUTCOMES.ran or OUTCOMES.failed):
         OUTCOMES.write(versions.current(), kernels.ensure(kernels.DEBUG).version)
