@@ -58,12 +58,16 @@ for label in KERNELS; do
     [ -n "$headers" ] || continue
     version=${headers#linux-headers-}
     apt-get install -y $headers
-    packages="linux-image-$version $headers $(dpkg-query -W -f '${Depends}' $headers | tr ',' '\n' |
+    packages="$headers $(dpkg-query -W -f '${Depends}' $headers | tr ',' '\n' |
         sed -n 's/^ *\(linux-\(headers\|kbuild\|base\)-[^ ]*\).*/\1/p')"
     if apt-cache show linux-modules-$version >/dev/null 2>&1; then
         binary=linux-binary-$version
         apt-cache show $binary >/dev/null 2>&1 || binary=linux-binary-unsigned-$version
         packages="$packages $binary linux-modules-$version linux-base/trixie-backports"
+    fi
+    # Where the kernel is in the other two, this one is signed, and may come days after them.
+    if apt-cache show linux-image-$version >/dev/null 2>&1; then
+        packages="$packages linux-image-$version"
     fi
     mkdir -p /srv/kernels/$label && chmod 1777 /srv/kernels/$label
     (cd /srv/kernels/$label && apt-get download $packages && echo $version > version)
