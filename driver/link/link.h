@@ -188,12 +188,14 @@ static inline void u4_ref_put(struct u4_ref *ref)
  * @payload: room behind struct u4_link_hdr in the header frame, filled by the
  *	caller; U4_FRAME_SIZE - sizeof(struct u4_link_hdr) bytes
  * @nraw: raw frames reserved
+ * @mark: set by u4_rail_send(), for u4_rail_has_read(); 0 on the loop rail
  * @slot: the link core's own
  */
 struct u4_burst {
 	struct u4_rail	*rail;
 	void		*payload;
 	unsigned int	nraw;
+	u64		mark;
 	struct u4_slot	*slot[1 + U4_RAW_MAX];
 };
 
@@ -242,6 +244,12 @@ void u4_burst_set_page(struct u4_burst *burst, unsigned int i, struct page *page
  */
 void u4_rail_send(struct u4_burst *burst, enum u4_kind kind, unsigned int len,
 		  struct u4_ref *ref, bool more);
+
+/*
+ * Has the ring of @rail read, or given up, all frames of the burst whose sending set @mark? It
+ * is known as late as the poll finds it out. Any context, until the rail's rail_down().
+ */
+bool u4_rail_has_read(const struct u4_rail *rail, u64 mark);
 
 /**
  * struct u4_waiter - wants to be called when a rail has room again

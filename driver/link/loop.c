@@ -102,6 +102,7 @@ static void loop_send(struct u4_burst *burst, enum u4_kind kind, unsigned int le
 
 	if (ref)
 		atomic_inc(&ref->frames);
+	burst->mark = 0;
 	spin_lock(&rail->tx_lock);
 	entry = &loop->queue[loop->head++ % U4_LOOP_SLOTS];
 	memcpy(entry->slot, burst->slot, (1 + burst->nraw) * sizeof(entry->slot[0]));

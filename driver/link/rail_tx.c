@@ -147,7 +147,7 @@ static void tx_slot_done(struct u4_rail *rail, struct u4_slot *slot, struct tx_d
 {
 	slot->posted = false;
 	rail->posted--;
-	rail->completed++;
+	WRITE_ONCE(rail->completed, rail->completed + 1);
 	tx_done_add(done, slot->ref);
 	slot->ref = NULL;
 	rail->free[rail->nfree++] = slot;
@@ -240,6 +240,7 @@ static void rail_hw_send(struct u4_burst *burst, enum u4_kind kind, unsigned int
 	for (i = 1; i <= nraw; i++)
 		tx_post(rail, burst->slot[i], burst->slot[i]->len,
 			U4_PDF_EOF_RAW + (rail->tx_seq & U4_PDF_RAW_MASK));
+	burst->mark = rail->completed + rail->posted;
 	if (nraw) {
 		rail->unconfirmed = true;
 		/*
@@ -258,6 +259,12 @@ static void rail_hw_send(struct u4_burst *burst, enum u4_kind kind, unsigned int
 	rail->activity++;
 	u4_rail_watch_arm(rail);
 	spin_unlock(&rail->tx_lock);
+}
+
+/* The ring takes frames in the order in which they were posted. */
+bool u4_rail_has_read(const struct u4_rail *rail, u64 mark)
+{
+	return READ_ONCE(rail->completed) >= mark;
 }
 
 static void rail_hw_kick(struct u4_rail *rail)

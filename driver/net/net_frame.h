@@ -9,6 +9,7 @@
 
 #define U4_NET_MTU_MAX		65520
 #define U4_NET_LEN_MIN		14		/* Ethernet header */
+#define U4_NET_CSUM_MIN		(14 + 20)	/* behind the shortest network header */
 #define U4_NET_LEN_MAX		(U4_NET_MTU_MAX + 14 + 4)	/* and a VLAN tag */
 
 /**
@@ -61,7 +62,9 @@ static inline _Bool u4_net_parse(const struct u4_net_hdr *hdr, unsigned int room
 	if (frame->inline_len < U4_NET_LEN_MIN || frame->inline_len != room ||
 	    frame->inline_len > frame->len)
 		return 0;
-	if (frame->csum && frame->csum_start + frame->csum_offset + 2 > frame->len)
+	/* Who forwards the packet sums from there on, counted from the network header. */
+	if (frame->csum && (frame->csum_start < U4_NET_CSUM_MIN ||
+			    frame->csum_start + frame->csum_offset + 2 > frame->len))
 		return 0;
 	if (!frame->csum && (frame->csum_start || frame->csum_offset))
 		return 0;

@@ -3,10 +3,13 @@
  * The transport of one peer as a whole: its tables, its counters, and what
  * happens to all QPs when a rail comes or goes.
  */
+#include <linux/delay.h>
 #include <linux/percpu.h>
 #include <linux/random.h>
 
 #include "internal.h"
+
+#define U4_SHUTDOWN_WAIT	(HZ / 2)
 
 const char * const u4_xp_counter_names[U4_NUM_COUNTERS] = {
 	[U4_CNT_TX_SEGMENTS]	= "tx_segments",
@@ -36,6 +39,7 @@ const char * const u4_xp_counter_names[U4_NUM_COUNTERS] = {
 	[U4_CNT_TX_MULTICAST]	= "tx_multicast",
 	[U4_CNT_RX_MULTICAST]	= "rx_multicast",
 	[U4_CNT_RX_PROBES]	= "rx_probes",
+	[U4_CNT_TX_HELD]	= "tx_held",
 };
 
 u64 u4_xp_counter(struct u4_xpdev *dev, enum u4_counter counter)
@@ -92,6 +96,7 @@ int u4_xpdev_init(struct u4_xpdev *dev, struct u4_peer *peer, const struct u4_xp
 	spin_lock_init(&dev->mapped_lock);
 	init_waitqueue_head(&dev->mappers_gone);
 	mutex_init(&dev->mc_lock);
+	dev->mc_seed = get_random_u32();
 	INIT_WORK(&dev->rail_work, u4_xpdev_rail_work);
 
 	dev->counters = __alloc_percpu(U4_NUM_COUNTERS * sizeof(u64), sizeof(u64));
@@ -156,9 +161,30 @@ void u4_xpdev_peer_reset(struct u4_xpdev *dev)
 	u4_xpdev_end(dev, true);
 }
 
+static bool u4_xpdev_all_told(struct u4_xpdev *dev)
+{
+	unsigned long index;
+	bool told = true;
+	struct u4_qp *qp;
+
+	rcu_read_lock();
+	xa_for_each(&dev->qps, index, qp) {
+		u4_sq_lock(qp);
+		told &= qp->dead || qp->sq_told == qp->sq_una;
+		u4_sq_unlock(qp);
+	}
+	rcu_read_unlock();
+	return told;
+}
+
 void u4_xpdev_shutdown(struct u4_xpdev *dev)
 {
+	unsigned long end = jiffies + U4_SHUTDOWN_WAIT;
+
 	u4_xpdev_end(dev, false);
+	/* What the rings are still reading is told when they are through. */
+	while (!u4_xpdev_all_told(dev) && time_before(jiffies, end))
+		usleep_range(500, 1000);
 }
 
 void u4_xp_rail_up(struct u4_peer *peer, struct u4_rail *rail)
@@ -169,6 +195,22 @@ void u4_xp_rail_up(struct u4_peer *peer, struct u4_rail *rail)
 		queue_work(dev->wq, &dev->rail_work);
 }
 
+/* It is about to be freed, and has read or given up all that it was given. */
+static void u4_xpdev_rail_gone(struct u4_xpdev *dev, const struct u4_rail *rail)
+{
+	unsigned long index;
+	struct u4_qp *qp;
+
+	rcu_read_lock();
+	xa_for_each(&dev->qps, index, qp) {
+		u4_sq_lock(qp);
+		if (!qp->dead)
+			u4_req_rail_gone(qp, rail);
+		u4_sq_unlock(qp);
+	}
+	rcu_read_unlock();
+}
+
 void u4_xp_rail_down(struct u4_peer *peer, struct u4_rail *rail)
 {
 	struct u4_xpdev *dev = peer->client;
@@ -176,6 +218,7 @@ void u4_xp_rail_down(struct u4_peer *peer, struct u4_rail *rail)
 
 	if (!dev)
 		return;
+	u4_xpdev_rail_gone(dev, rail);
 	if (dma_dev)
 		u4_mr_unmap_all(dev, dma_dev);
 	/* What waits has other rails to go by, and for UC no timer that would notice. */

@@ -101,11 +101,25 @@ u64 u4_mr_atomic(struct u4_mr *mr, u64 addr, bool swap, u64 operand, u64 compare
 void u4_mr_store64(struct u4_mr *mr, u64 addr, const void *value);
 /* Under RCU: the region behind a local key, held, if a request of @qp may use it; else NULL. */
 struct u4_mr *u4_mr_get_local(struct u4_qp *qp, u32 lkey, u32 access, u64 addr, u64 len);
-/*
- * Under RCU: the region behind a remote key, held, if it grants @access to @len bytes at @raddr
- * to the peer of @qp; else NULL. A window's key gives the region it lies in.
+/**
+ * struct u4_remote - what a remote key grants, for as long as it is used
+ * @mr: the region, held
+ * @window: held, and locked so that nobody binds or invalidates it meanwhile; %NULL if the
+ *	key is the region's own. What is sent through a window is copied, since a frame in
+ *	a ring would outlast the lock
  */
-struct u4_mr *u4_mr_get_remote(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr, u64 len);
+struct u4_remote {
+	struct u4_mr	*mr;
+	struct u4_mr	*window;
+};
+
+/*
+ * Under RCU, bottom halves off: does @rkey grant @access to @len bytes at @raddr to the peer of
+ * @qp? When it does, @remote is filled in and u4_mr_put_remote() follows.
+ */
+bool u4_mr_get_remote(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr, u64 len,
+		      struct u4_remote *remote);
+void u4_mr_put_remote(struct u4_remote *remote);
 /* The key is no longer good; 0, or -EINVAL when @qp may not do that. */
 int u4_mr_invalidate(struct u4_qp *qp, u32 key);
 int u4_mr_bind(struct u4_qp *qp, const struct u4_swqe *wqe);
@@ -173,6 +187,7 @@ void u4_req_stop(struct u4_qp *qp);		/* process; no lock held */
 void u4_req_reset(struct u4_qp *qp, u32 psn);	/* sq_lock */
 void u4_req_flush(struct u4_qp *qp);		/* sq_lock */
 void u4_req_restart(struct u4_qp *qp);		/* sq_lock: send again from the oldest */
+void u4_req_rail_gone(struct u4_qp *qp, const struct u4_rail *rail);	/* sq_lock */
 /* sq_lock: the queue pair ends; @status is that of the oldest request, the others are flushed. */
 void u4_req_abort(struct u4_qp *qp, enum u4_status status);
 bool u4_req_rx(struct u4_qp *qp, const struct u4_seg *seg, bool defer);

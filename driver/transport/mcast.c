@@ -13,6 +13,7 @@
  * first remember its run, which is how the second finds them.
  */
 #include <linux/atomic.h>
+#include <linux/jhash.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
@@ -129,9 +130,10 @@ bool u4_own_source(struct u4_xpdev *dev, const struct u4_seg *seg)
 
 /* ---- groups ---- */
 
+/* Keyed, so that nobody chooses addresses that end up in one bucket. */
 static struct u4_mc_group __rcu **u4_mc_bucket(struct u4_xpdev *dev, const u8 *gid)
 {
-	return &dev->mc_groups[(gid[15] ^ gid[14] ^ gid[13]) % U4_MC_BUCKETS];
+	return &dev->mc_groups[jhash(gid, U4_GID_LEN, dev->mc_seed) % U4_MC_BUCKETS];
 }
 
 /* Under RCU. */

@@ -25,17 +25,27 @@
 
 /**
  * struct u4_mr_map - DMA addresses of a region for one device
+ * @next: in the list of those that u4_mr_unmap_all() is about to free
  * @dev: the device
  * @parts: of the region, U4_MR_MAP_PAGES each: what was mapped, for unmapping
  * @num_parts: that are mapped
  * @addr: per page of the region
  */
 struct u4_mr_map {
+	struct u4_mr_map *next;
 	struct device	*dev;
 	struct sg_table	*parts;
 	u32		num_parts;
 	dma_addr_t	addr[];
 };
+
+/* A window's lock is taken before that of the region it lies in. */
+static struct lock_class_key u4_window_lock;
+
+static bool u4_mr_is_window(const struct u4_mr *mr)
+{
+	return mr->type == U4_MR_MW1 || mr->type == U4_MR_MW2;
+}
 
 static void u4_mr_release(struct u4_ref *ref)
 {
@@ -71,6 +81,8 @@ struct u4_mr *u4_mr_create(struct u4_xpdev *dev, void *pd, enum u4_mr_type type,
 	mr->state = type == U4_MR_USER || type == U4_MR_PAGED || type == U4_MR_DMA ?
 		    U4_MR_INVALID : U4_MR_FREE;
 	rwlock_init(&mr->page_lock);
+	if (u4_mr_is_window(mr))
+		lockdep_set_class(&mr->page_lock, &u4_window_lock);
 
 	/* An index that nobody can find yet; cyclic, so that a late frame meets no new owner. */
 	ret = xa_alloc_cyclic(&dev->mrs, &mr->index, NULL, XA_LIMIT(1, U4_PSN_MASK),
@@ -278,7 +290,7 @@ void u4_mr_map_all(struct u4_xpdev *dev)
  */
 void u4_mr_unmap_all(struct u4_xpdev *dev, struct device *dma_dev)
 {
-	struct u4_mr_map *map;
+	struct u4_mr_map *map, *gone = NULL;
 	unsigned long index;
 	struct u4_mr *mr;
 	unsigned int i;
@@ -295,13 +307,21 @@ void u4_mr_unmap_all(struct u4_xpdev *dev, struct device *dma_dev)
 	dev->mapped[i] = NULL;
 	spin_unlock(&dev->mapped_lock);
 	wait_event(dev->mappers_gone, u4_mr_map_idle(dev, i));
-	/* Readers run under RCU, and what they found went to rails that are halted now. */
-	synchronize_rcu();
 	xa_for_each(&dev->mrs, index, mr) {
 		map = rcu_dereference_protected(mr->map[i], lockdep_is_held(&dev->map_lock));
 		if (!map)
 			continue;
 		RCU_INIT_POINTER(mr->map[i], NULL);
+		map->next = gone;
+		gone = map;
+	}
+	/*
+	 * Who sends on a rail of another device looks at these too. What was found for this
+	 * device went to rails that are halted now.
+	 */
+	synchronize_rcu();
+	while ((map = gone)) {
+		gone = map->next;
 		u4_mr_map_free(map);
 	}
 unlock:
@@ -498,11 +518,6 @@ void u4_mr_store64(struct u4_mr *mr, u64 addr, const void *value)
 	kunmap_local(mem);
 }
 
-static bool u4_mr_is_window(const struct u4_mr *mr)
-{
-	return mr->type == U4_MR_MW1 || mr->type == U4_MR_MW2;
-}
-
 struct u4_mr *u4_mr_get_local(struct u4_qp *qp, u32 lkey, u32 access, u64 addr, u64 len)
 {
 	struct u4_mr *mr = u4_mr_find(qp->dev, lkey);
@@ -517,35 +532,66 @@ struct u4_mr *u4_mr_get_local(struct u4_qp *qp, u32 lkey, u32 access, u64 addr, 
 	return NULL;
 }
 
-struct u4_mr *u4_mr_get_remote(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr, u64 len)
+/* The region behind a window, as the window is bound now; both locked and held, or NULL. */
+static struct u4_mr *u4_mr_enter_window(struct u4_qp *qp, struct u4_mr *mw, u32 rkey, u32 access,
+					u64 raddr, u64 len)
 {
-	struct u4_mr *mr = u4_mr_find(qp->dev, rkey);
 	u32 needed = U4_ACCESS_MW_BIND;
 	struct u4_mr *region;
 
-	if (!mr)
-		return NULL;
-	if (!u4_mr_allows(mr, qp->pd, access, raddr, len))
+	read_lock(&mw->page_lock);
+	/* Since it was found it may have been invalidated, or bound to something else. */
+	if (READ_ONCE(mw->state) != U4_MR_VALID || mw->key != rkey ||
+	    !u4_mr_allows(mw, qp->pd, access, raddr, len) ||
+	    (mw->type == U4_MR_MW2 && mw->bound_to != qp->serial))
 		goto refuse;
-	if (!u4_mr_is_window(mr))
-		return mr;
 	/* What the window grants goes no further than the region does, as it is now. */
-	if (mr->type == U4_MR_MW2 && mr->bound_to != qp->serial)
-		goto refuse;
 	if (access & (U4_ACCESS_REMOTE_WRITE | U4_ACCESS_REMOTE_ATOMIC))
 		needed |= U4_ACCESS_LOCAL_WRITE;
-	region = u4_mr_find(qp->dev, READ_ONCE(mr->target));
-	if (region && (u4_mr_is_window(region) ||
-		       !u4_mr_allows(region, qp->pd, needed, raddr, len))) {
-		u4_mr_put(region);
-		region = NULL;
+	region = u4_mr_find(qp->dev, mw->target);
+	if (!region)
+		goto refuse;
+	if (!u4_mr_is_window(region) && u4_mr_allows(region, qp->pd, needed, raddr, len)) {
+		/* For sparse, which cannot follow a lock that is held or not. */
+		__release(&mw->page_lock);
+		return region;
+	}
+	u4_mr_put(region);
+refuse:
+	read_unlock(&mw->page_lock);
+	return NULL;
+}
+
+bool u4_mr_get_remote(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr, u64 len,
+		      struct u4_remote *remote)
+{
+	struct u4_mr *mr = u4_mr_find(qp->dev, rkey);
+
+	if (!mr)
+		return false;
+	remote->window = NULL;
+	if (!u4_mr_is_window(mr)) {
+		remote->mr = mr;
+		if (u4_mr_allows(mr, qp->pd, access, raddr, len))
+			return true;
+	} else {
+		remote->window = mr;
+		remote->mr = u4_mr_enter_window(qp, mr, rkey, access, raddr, len);
+		if (remote->mr)
+			return true;
 	}
 	u4_mr_put(mr);
-	return region;
+	return false;
+}
 
-refuse:
-	u4_mr_put(mr);
-	return NULL;
+void u4_mr_put_remote(struct u4_remote *remote)
+{
+	u4_mr_put(remote->mr);
+	if (!remote->window)
+		return;
+	__acquire(&remote->window->page_lock);
+	read_unlock(&remote->window->page_lock);
+	u4_mr_put(remote->window);
 }
 
 int u4_mr_invalidate(struct u4_qp *qp, u32 key)
@@ -555,23 +601,21 @@ int u4_mr_invalidate(struct u4_qp *qp, u32 key)
 
 	if (!mr)
 		return ret;
-	if (mr->pd == qp->pd && (mr->type == U4_MR_FAST ||
-				 (mr->type == U4_MR_MW2 && mr->bound_to == qp->serial))) {
+	if (mr->pd == qp->pd && (mr->type == U4_MR_FAST || mr->type == U4_MR_MW2)) {
 		/* Its owner may free the memory then: wait for who copies. Bottom halves are off. */
 		write_lock(&mr->page_lock);
-		WRITE_ONCE(mr->state, U4_MR_FREE);
+		if (READ_ONCE(mr->state) == U4_MR_VALID && mr->key == key &&
+		    (mr->type == U4_MR_FAST || mr->bound_to == qp->serial)) {
+			WRITE_ONCE(mr->state, U4_MR_FREE);
+			ret = 0;
+		}
 		write_unlock(&mr->page_lock);
-		ret = 0;
 	}
 	u4_mr_put(mr);
 	return ret;
 }
 
-/*
- * Bind a window (IBTA 10.6.7.2). Binds of one window are not concurrent in a
- * sane program; in another one the window's fields may mix, but an access is still
- * checked against the region.
- */
+/* Bind a window (IBTA 10.6.7.2). Bottom halves are off. */
 int u4_mr_bind(struct u4_qp *qp, const struct u4_swqe *wqe)
 {
 	u32 access = wqe->bind.access;
@@ -581,9 +625,13 @@ int u4_mr_bind(struct u4_qp *qp, const struct u4_swqe *wqe)
 
 	rcu_read_lock();
 	mw = xa_load(&qp->dev->mrs, wqe->rkey >> 8);
-	if (!mw || !u4_mr_is_window(mw) || mw->state == U4_MR_INVALID ||
-	    mw->key != wqe->rkey || mw->pd != qp->pd ||
-	    wqe->bind.key >> 8 != mw->index)
+	if (!mw || !u4_mr_is_window(mw) || mw->pd != qp->pd || wqe->bind.key >> 8 != mw->index) {
+		rcu_read_unlock();
+		return ret;
+	}
+	/* Who uses what it granted so far comes to an end first. */
+	write_lock(&mw->page_lock);
+	if (READ_ONCE(mw->state) == U4_MR_INVALID || mw->key != wqe->rkey)
 		goto out;
 	/* One of type 2 is bound once, and by its new key only. */
 	if (mw->type == U4_MR_MW2 && (mw->state != U4_MR_FREE || !wqe->bind.length))
@@ -598,17 +646,16 @@ int u4_mr_bind(struct u4_qp *qp, const struct u4_swqe *wqe)
 		    !(region->access & U4_ACCESS_LOCAL_WRITE))
 			goto out;
 	}
-	WRITE_ONCE(mw->state, U4_MR_FREE);
 	mw->iova = wqe->bind.addr;
 	mw->length = wqe->bind.length;
 	mw->access = access;
 	mw->target = wqe->bind.lkey;
 	mw->bound_to = qp->serial;
 	WRITE_ONCE(mw->key, wqe->bind.key);
-	if (wqe->bind.length)
-		smp_store_release(&mw->state, U4_MR_VALID);
+	WRITE_ONCE(mw->state, wqe->bind.length ? U4_MR_VALID : U4_MR_FREE);
 	ret = 0;
 out:
+	write_unlock(&mw->page_lock);
 	if (region)
 		u4_mr_put(region);
 	rcu_read_unlock();

@@ -3,8 +3,9 @@
  * The requester: turns send work requests into segments, and acknowledgements
  * and responses into completions.
  *
- * Three marks walk the send queue in order: sq_una (oldest request not over),
- * sq_cur (next to send), sq_prod (next to post). Every segment takes one PSN.
+ * Four marks walk the send queue in order: sq_told (oldest request whose end the
+ * consumer does not know), sq_una (oldest not over), sq_cur (next to send), sq_prod
+ * (next to post). Every segment takes one PSN.
  * Going back means: sq_cur returns to the oldest segment that is not
  * acknowledged; since messages are always cut at the same places, PSNs stay the
  * same. All of this runs under sq_lock.
@@ -13,6 +14,11 @@
  * acknowledgement: it looks at the time of the last progress when it fires. Long
  * before the timeout it asks the responder what arrived, because a loss at the end
  * of a stream shows in nothing that follows.
+ *
+ * A peer may acknowledge, or refuse, what our ring has yet to read from the
+ * consumer's memory: its answer need not wait for the data. So the consumer is told
+ * of an end, and has its memory again, only when the ring has read the last frame
+ * that is sent from there. An honest peer's answer comes after that, as a rule.
  */
 #include <linux/jiffies.h>
 #include <linux/string.h>
@@ -82,6 +88,60 @@ static void u4_req_arm(struct u4_qp *qp)
 	}
 }
 
+/* Frames of @wqe that read memory in place are still in the ring. */
+static bool u4_req_in_ring(const struct u4_qp *qp, const struct u4_swqe *wqe)
+{
+	return wqe->tx.mark && wqe->tx.rail == qp->tx_rail_nr && qp->tx_rail &&
+	       !u4_rail_has_read(qp->tx_rail, wqe->tx.mark);
+}
+
+/* Tell the consumer what is over, as far as it may have its memory again. */
+static void u4_req_tell(struct u4_qp *qp)
+{
+	while (qp->sq_told != qp->sq_una) {
+		struct u4_swqe *wqe = u4_sq_at(qp, qp->sq_told);
+
+		if (u4_req_in_ring(qp, wqe)) {
+			u4_xp_count(qp->dev, U4_CNT_TX_HELD, 1);
+			timer_reduce(&qp->retry_timer, jiffies + 1);
+			return;
+		}
+		qp->dev->ops->send_done(qp, wqe, wqe->status, wqe->tx.done);
+		qp->sq_told++;
+	}
+	if (qp->state == U4_QPS_SQD && qp->sq_told == qp->sqd_limit && !qp->sqd_told) {
+		qp->sqd_told = true;
+		u4_qp_event(qp, U4_EV_SQ_DRAINED);
+	}
+}
+
+/* What a rail that is gone had to read it has read, or given up. */
+void u4_req_rail_gone(struct u4_qp *qp, const struct u4_rail *rail)
+{
+	if (qp->tx_rail != rail)
+		return;
+	qp->tx_rail = NULL;
+	qp->tx_rail_nr++;
+	u4_req_tell(qp);
+}
+
+/* One mark tells of one ring: until that has read all, another one is given copies. */
+static bool u4_req_other_reads(const struct u4_qp *qp, const struct u4_rail *rail)
+{
+	return qp->tx_rail && qp->tx_rail != rail && !u4_rail_has_read(qp->tx_rail, qp->tx_mark);
+}
+
+static void u4_req_reads(struct u4_qp *qp, struct u4_swqe *wqe, struct u4_rail *rail, u64 mark)
+{
+	if (qp->tx_rail != rail) {
+		qp->tx_rail = rail;
+		qp->tx_rail_nr++;
+	}
+	qp->tx_mark = mark;
+	wqe->tx.rail = qp->tx_rail_nr;
+	wqe->tx.mark = mark;
+}
+
 /* The oldest request is over. */
 static void u4_req_complete(struct u4_qp *qp, enum u4_status status, u32 len)
 {
@@ -90,13 +150,15 @@ static void u4_req_complete(struct u4_qp *qp, enum u4_status status, u32 len)
 
 	if (sent && u4_wr_answered(wqe) && qp->rd_out)
 		qp->rd_out--;
-	qp->dev->ops->send_done(qp, wqe, status, len);
+	wqe->status = status;
+	wqe->tx.done = len;
 	qp->sq_una++;
 	qp->una_off = 0;
 	if (!sent) {
 		qp->sq_cur = qp->sq_una;
 		qp->cur_off = 0;
 	}
+	u4_req_tell(qp);
 }
 
 void u4_req_flush(struct u4_qp *qp)
@@ -321,7 +383,8 @@ static int u4_req_send(struct u4_qp *qp, struct u4_swqe *wqe, struct u4_rail *ra
 			goto err_burst;
 		}
 		/* Without acknowledgements the memory is the consumer's again at once. */
-		ref = u4_emit_region(&burst, &seg, mr, rest.addr, !u4_qp_reliable(qp));
+		ref = u4_emit_region(&burst, &seg, mr, rest.addr,
+				     !u4_qp_reliable(qp) || u4_req_other_reads(qp, rail));
 		if (mr)
 			u4_mr_leave(mr);
 	}
@@ -329,6 +392,8 @@ static int u4_req_send(struct u4_qp *qp, struct u4_swqe *wqe, struct u4_rail *ra
 	last = seg.flags & U4_XP_LAST;
 	u4_rail_send(&burst, U4_KIND_XP, sizeof(struct u4_xp_hdr) + plan.inline_len, ref,
 		     u4_req_more(qp, last));
+	if (ref && burst.mark)
+		u4_req_reads(qp, wqe, rail, burst.mark);
 	if (mr)
 		u4_mr_put(mr);
 	u4_xp_count(qp->dev, U4_CNT_TX_SEGMENTS, 1);
@@ -573,17 +638,14 @@ void u4_sq_run(struct u4_qp *qp)
 	else
 		u4_req_run_connected(qp);
 	rcu_read_unlock();
-	if (qp->state == U4_QPS_SQD && qp->sq_una == qp->sqd_limit && !qp->sqd_told) {
-		qp->sqd_told = true;
-		u4_qp_event(qp, U4_EV_SQ_DRAINED);
-	}
+	u4_req_tell(qp);
 }
 
 struct u4_swqe *u4_sq_next(struct u4_qp *qp)
 {
 	struct u4_swqe *wqe;
 
-	if (qp->sq_prod - qp->sq_una > qp->sq_mask)
+	if (qp->sq_prod - qp->sq_told > qp->sq_mask)
 		return NULL;
 	wqe = u4_sq_at(qp, qp->sq_prod);
 	memset(wqe, 0, offsetof(struct u4_swqe, sge));
@@ -882,6 +944,8 @@ static void u4_req_retry_timer(struct timer_list *timer)
 	unsigned long next;
 
 	spin_lock(&qp->sq_lock);
+	if (!qp->dead)
+		u4_req_tell(qp);
 	if (qp->dead || qp->sq_una == qp->sq_prod ||
 	    (qp->state != U4_QPS_RTS && qp->state != U4_QPS_SQD))
 		goto unlock;
@@ -898,6 +962,8 @@ static void u4_req_retry_timer(struct timer_list *timer)
 	next += qp->progress;
 	if (time_before(next, jiffies + U4_PROBE_MIN))
 		next = jiffies + U4_PROBE_MIN;
+	if (qp->sq_told != qp->sq_una)
+		next = jiffies + 1;
 	/* Before anything is sent, which would start the clock anew if it did not run. */
 	mod_timer(&qp->retry_timer, next);
 	u4_sq_run(qp);
@@ -944,6 +1010,7 @@ void u4_req_stop(struct u4_qp *qp)
 /* Forget all work; start at @psn. */
 void u4_req_reset(struct u4_qp *qp, u32 psn)
 {
+	qp->sq_told = qp->sq_prod;
 	qp->sq_una = qp->sq_prod;
 	qp->sq_cur = qp->sq_prod;
 	qp->una_off = 0;

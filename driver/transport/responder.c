@@ -86,19 +86,19 @@ static int u4_rsp_send_short(struct u4_qp *qp, struct u4_rail *rail, const struc
 static int u4_rsp_send_read(struct u4_qp *qp, struct u4_rail *rail, struct u4_rsp *rsp)
 {
 	u32 left = rsp->len - rsp->off;
+	struct u4_remote remote = {};
 	struct u4_ref *ref = NULL;
-	struct u4_mr *mr = NULL;
+	struct u4_mr *mr;
 	struct u4_burst burst;
 	struct u4_plan plan;
 	bool last, more;
 	struct u4_seg seg;
 	int ret;
 
-	if (rsp->len) {
-		mr = u4_mr_get_remote(qp, rsp->rkey, U4_ACCESS_REMOTE_READ, rsp->raddr, rsp->len);
-		if (!mr)
-			return -EACCES;
-	}
+	if (rsp->len && !u4_mr_get_remote(qp, rsp->rkey, U4_ACCESS_REMOTE_READ, rsp->raddr,
+					  rsp->len, &remote))
+		return -EACCES;
+	mr = remote.mr;
 	u4_plan_next(&plan, rsp->raddr + rsp->off, left, left);
 	ret = u4_burst_get(rail, plan.nraw, &burst, &qp->rq_waiter);
 	if (ret)
@@ -124,7 +124,7 @@ static int u4_rsp_send_read(struct u4_qp *qp, struct u4_rail *rail, struct u4_rs
 			   seg.inline_len, false);
 	if (seg.nraw)
 		ref = u4_emit_region(&burst, &seg, mr, rsp->raddr + rsp->off + seg.inline_len,
-				     false);
+				     remote.window);
 	if (mr)
 		u4_mr_leave(mr);
 	more = !last || qp->rsp_tail - qp->rsp_head > 1 || qp->ack_due || qp->nak_due;
@@ -134,7 +134,7 @@ static int u4_rsp_send_read(struct u4_qp *qp, struct u4_rail *rail, struct u4_rs
 	rsp->off += seg.seg_len;
 out:
 	if (mr)
-		u4_mr_put(mr);
+		u4_mr_put_remote(&remote);
 	return ret;
 }
 
@@ -296,14 +296,25 @@ static void u4_rsp_hold(struct u4_qp *qp)
 		u4_rsp_ask_again(qp);
 }
 
-/* May the peer do this to [raddr, raddr + len)? The region is held when it may. */
-static struct u4_mr *u4_rsp_region(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr, u64 len)
+/* May the peer do this to [raddr, raddr + len)? @remote is to be put when it may. */
+static bool u4_rsp_region(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr, u64 len,
+			  struct u4_remote *remote)
 {
-	struct u4_mr *mr = u4_mr_get_remote(qp, rkey, access, raddr, len);
+	if (u4_mr_get_remote(qp, rkey, access, raddr, len, remote))
+		return true;
+	u4_xp_count(qp->dev, U4_CNT_RX_BAD_KEY, 1);
+	return false;
+}
 
-	if (!mr)
-		u4_xp_count(qp->dev, U4_CNT_RX_BAD_KEY, 1);
-	return mr;
+/* The same for a request that uses the memory later, and asks again then. */
+static bool u4_rsp_granted(struct u4_qp *qp, const struct u4_seg *seg, u32 access)
+{
+	struct u4_remote remote;
+
+	if (!u4_rsp_region(qp, seg->rkey, access, seg->raddr, seg->msg_len, &remote))
+		return false;
+	u4_mr_put_remote(&remote);
+	return true;
 }
 
 /*
@@ -338,85 +349,84 @@ static struct u4_rsp *u4_rsp_push(struct u4_qp *qp, const struct u4_seg *seg)
 
 static bool u4_rsp_rx_read(struct u4_qp *qp, const struct u4_seg *seg)
 {
-	struct u4_mr *mr;
-
 	if (!(qp->attr.access & U4_ACCESS_REMOTE_READ)) {
 		u4_rsp_refuse(qp, U4_NAK_INVALID);
 		return false;
 	}
-	if (seg->msg_len) {
-		mr = u4_rsp_region(qp, seg->rkey, U4_ACCESS_REMOTE_READ, seg->raddr, seg->msg_len);
-		if (!mr) {
-			u4_rsp_refuse(qp, U4_NAK_ACCESS);
-			return false;
-		}
-		u4_mr_put(mr);
+	if (seg->msg_len && !u4_rsp_granted(qp, seg, U4_ACCESS_REMOTE_READ)) {
+		u4_rsp_refuse(qp, U4_NAK_ACCESS);
+		return false;
 	}
 	return u4_rsp_push(qp, seg);
 }
 
-/* The 8 bytes of an atomic: held and entered, or NULL after what is to be done then. */
-static struct u4_mr *u4_rsp_word(struct u4_qp *qp, const struct u4_seg *seg, u32 access)
+/* The 8 bytes of an atomic: held and entered; false after what is to be done otherwise. */
+static bool u4_rsp_word(struct u4_qp *qp, const struct u4_seg *seg, u32 access,
+			struct u4_remote *remote)
 {
-	struct u4_mr *mr = u4_rsp_region(qp, seg->rkey, access, seg->raddr, 8);
+	int ret;
 
-	if (!mr) {
+	if (!u4_rsp_region(qp, seg->rkey, access, seg->raddr, 8, remote)) {
 		u4_rsp_refuse(qp, U4_NAK_ACCESS);
-		return NULL;
+		return false;
 	}
-	if (u4_mr_enter(mr, seg->rkey, seg->raddr, 8))
-		return mr;
-	if (u4_fault_start(qp, &qp->rq_fault, mr, seg->raddr, 8) == -EINPROGRESS)
+	if (u4_mr_enter(remote->mr, seg->rkey, seg->raddr, 8))
+		return true;
+	ret = u4_fault_start(qp, &qp->rq_fault, remote->mr, seg->raddr, 8);
+	u4_mr_put_remote(remote);
+	if (ret == -EINPROGRESS)
 		u4_rsp_hold(qp);
 	else
 		u4_rsp_refuse(qp, U4_NAK_ACCESS);
-	u4_mr_put(mr);
-	return NULL;
+	return false;
+}
+
+static void u4_rsp_word_done(struct u4_remote *remote)
+{
+	u4_mr_leave(remote->mr);
+	u4_mr_put_remote(remote);
 }
 
 static bool u4_rsp_rx_atomic(struct u4_qp *qp, const struct u4_seg *seg)
 {
+	struct u4_remote remote;
 	struct u4_rsp *rsp;
 	__le64 operand[2];
-	struct u4_mr *mr;
 
 	if (!(qp->attr.access & U4_ACCESS_REMOTE_ATOMIC) || seg->raddr & 7) {
 		u4_rsp_refuse(qp, U4_NAK_INVALID);
 		return false;
 	}
-	mr = u4_rsp_word(qp, seg, U4_ACCESS_REMOTE_ATOMIC);
-	if (!mr)
+	if (!u4_rsp_word(qp, seg, U4_ACCESS_REMOTE_ATOMIC, &remote))
 		return false;
 	rsp = u4_rsp_push(qp, seg);
 	if (rsp) {
 		memcpy(operand, seg->payload, sizeof(operand));
 		if (seg->op == U4_OP_CMP_SWAP)
-			rsp->result = u4_mr_atomic(mr, seg->raddr, true, le64_to_cpu(operand[1]),
+			rsp->result = u4_mr_atomic(remote.mr, seg->raddr, true,
+						   le64_to_cpu(operand[1]),
 						   le64_to_cpu(operand[0]));
 		else
-			rsp->result = u4_mr_atomic(mr, seg->raddr, false, le64_to_cpu(operand[0]),
-						   0);
+			rsp->result = u4_mr_atomic(remote.mr, seg->raddr, false,
+						   le64_to_cpu(operand[0]), 0);
 		qp->done[qp->done_next++ & U4_RSP_MASK] = *rsp;
 	}
-	u4_mr_leave(mr);
-	u4_mr_put(mr);
+	u4_rsp_word_done(&remote);
 	return rsp;
 }
 
 static bool u4_rsp_rx_atomic_write(struct u4_qp *qp, const struct u4_seg *seg)
 {
-	struct u4_mr *mr;
+	struct u4_remote remote;
 
 	if (!(qp->attr.access & U4_ACCESS_REMOTE_WRITE) || seg->raddr & 7) {
 		u4_rsp_refuse(qp, U4_NAK_INVALID);
 		return false;
 	}
-	mr = u4_rsp_word(qp, seg, U4_ACCESS_REMOTE_WRITE);
-	if (!mr)
+	if (!u4_rsp_word(qp, seg, U4_ACCESS_REMOTE_WRITE, &remote))
 		return false;
-	u4_mr_store64(mr, seg->raddr, seg->payload);
-	u4_mr_leave(mr);
-	u4_mr_put(mr);
+	u4_mr_store64(remote.mr, seg->raddr, seg->payload);
+	u4_rsp_word_done(&remote);
 	return true;
 }
 
@@ -426,30 +436,26 @@ static bool u4_rsp_rx_atomic_write(struct u4_qp *qp, const struct u4_seg *seg)
  */
 static bool u4_rsp_rx_flush(struct u4_qp *qp, const struct u4_seg *seg)
 {
+	bool granted = false;
 	struct u4_mr *mr;
 
 	if (!(qp->attr.access & U4_ACCESS_FLUSH_GLOBAL)) {
 		u4_rsp_refuse(qp, U4_NAK_INVALID);
 		return false;
 	}
-	if (seg->imm & U4_FLUSH_PERSISTENT) {
-		mr = NULL;	/* no memory here is, and no region gives that right */
-	} else if (seg->imm & U4_FLUSH_REGION) {
+	/* No memory here is persistent, and no region gives that right. */
+	if (!(seg->imm & (U4_FLUSH_PERSISTENT | U4_FLUSH_REGION))) {
+		granted = u4_rsp_granted(qp, seg, U4_ACCESS_FLUSH_GLOBAL);
+	} else if (!(seg->imm & U4_FLUSH_PERSISTENT)) {
 		mr = u4_mr_get(qp->dev, seg->rkey);
-		if (mr && (mr->pd != qp->pd || !(mr->access & U4_ACCESS_FLUSH_GLOBAL))) {
+		if (mr) {
+			granted = mr->pd == qp->pd && mr->access & U4_ACCESS_FLUSH_GLOBAL;
 			u4_mr_put(mr);
-			mr = NULL;
 		}
-	} else {
-		mr = u4_rsp_region(qp, seg->rkey, U4_ACCESS_FLUSH_GLOBAL, seg->raddr,
-				   seg->msg_len);
 	}
-	if (!mr) {
+	if (!granted)
 		u4_rsp_refuse(qp, U4_NAK_ACCESS);
-		return false;
-	}
-	u4_mr_put(mr);
-	return true;
+	return granted;
 }
 
 /* A SEND needs a receive that holds it before its first byte is placed. */
@@ -471,7 +477,6 @@ static bool u4_rsp_rx_send(struct u4_qp *qp, const struct u4_seg *seg)
 
 static bool u4_rsp_rx_write(struct u4_qp *qp, const struct u4_seg *seg)
 {
-	struct u4_mr *mr;
 	int ret;
 
 	/* In the order of IBTA 9.7.4: is it allowed at all, a receive, the key. */
@@ -489,34 +494,32 @@ static bool u4_rsp_rx_write(struct u4_qp *qp, const struct u4_seg *seg)
 	/* What is all in this frame is checked when it is placed, which is next. */
 	if (seg->msg_len == seg->inline_len)
 		return true;
-	mr = u4_rsp_region(qp, seg->rkey, U4_ACCESS_REMOTE_WRITE, seg->raddr, seg->msg_len);
-	if (!mr) {
+	if (!u4_rsp_granted(qp, seg, U4_ACCESS_REMOTE_WRITE)) {
 		u4_rsp_refuse(qp, U4_NAK_ACCESS);
 		return false;
 	}
-	u4_mr_put(mr);
 	return true;
 }
 
 int u4_rsp_place(struct u4_qp *qp, const struct u4_seg *seg, u32 off, const void *data, u32 len)
 {
-	struct u4_mr *mr;
+	struct u4_remote remote;
 	int ret = 0;
 
 	if (!len)
 		return 0;
 	if (seg->op == U4_OP_WRITE) {
-		mr = u4_rsp_region(qp, seg->rkey, U4_ACCESS_REMOTE_WRITE, seg->raddr + off, len);
-		if (!mr)
+		if (!u4_rsp_region(qp, seg->rkey, U4_ACCESS_REMOTE_WRITE, seg->raddr + off, len,
+				   &remote))
 			return U4_NAK_ACCESS + 1;
-		if (u4_mr_enter(mr, seg->rkey, seg->raddr + off, len)) {
-			u4_mr_copy(mr, seg->raddr + off, (void *)data, len, true);
-			u4_mr_leave(mr);
+		if (u4_mr_enter(remote.mr, seg->rkey, seg->raddr + off, len)) {
+			u4_mr_copy(remote.mr, seg->raddr + off, (void *)data, len, true);
+			u4_mr_leave(remote.mr);
 		} else {
-			ret = u4_fault_start(qp, &qp->rq_fault, mr, seg->raddr + off,
+			ret = u4_fault_start(qp, &qp->rq_fault, remote.mr, seg->raddr + off,
 					     seg->msg_len - off);
 		}
-		u4_mr_put(mr);
+		u4_mr_put_remote(&remote);
 		if (ret)
 			return ret == -EINPROGRESS ? U4_ABSENT : U4_NAK_ACCESS + 1;
 		return 0;

@@ -38,7 +38,7 @@
 #define U4_MC_MEMBERS		16384	/* of all groups of a device */
 #define U4_MC_PER_GROUP		64
 #define U4_MC_PER_QP		256
-#define U4_MC_BUCKETS		64
+#define U4_MC_BUCKETS		1024
 #define U4_QPN_GSI		1
 #define U4_QPN_MULTICAST	0xffffff
 #define U4_QPN_FIRST		16
@@ -132,7 +132,8 @@ struct u4_av {
  * @op: enum u4_wr_op
  * @flags: enum u4_wr_flags
  * @num_sge: entries in @sge, 0 with U4_WRF_INLINE
- * @status: not U4_OK: verbs found it malformed; it completes so, in its turn
+ * @status: not U4_OK: verbs found it malformed; it completes so, in its turn. When it is
+ *	over: what it completed with
  * @atomic: operands
  * @ud: destination
  * @mr: REG_MR: region, its new key and access; LOCAL_INV uses @rkey
@@ -180,9 +181,11 @@ struct u4_swqe {
 	};
 	struct {
 		u32	first_psn;
-		u32	done;		/* READ, atomics: bytes received */
+		u32	done;		/* READ, atomics: bytes received; when over: bytes to tell */
 		u8	sent;		/* first segment went out at least once */
 		u8	resent;		/* READ asked for again, no progress since */
+		u32	rail;		/* u4_qp.tx_rail_nr of ... */
+		u64	mark;		/* ... the last frames sent in place, or 0 */
 	} tx;
 	union {
 		DECLARE_FLEX_ARRAY(struct u4_sge, sge);
@@ -242,8 +245,8 @@ struct u4_mr;
 
 /**
  * struct u4_xp_ops - upcalls to verbs
- * @send_done: a send work request is over, in posting order; called for
- *	unsignaled ones too. Under sq_lock, bottom halves off. With status U4_OK
+ * @send_done: a send work request is over, in posting order, and nothing reads its
+ *	memory any more; called for unsignaled ones too. Under sq_lock, bottom halves off. With status U4_OK
  *	a completion is due only when U4_WRF_SIGNALED is set (or the QP signals all)
  * @recv_next: take the next receive work request; 0, -ENOENT when there is none
  *	(the peer is told to wait), -EINVAL when it is malformed (u4_rwqe.wr_id is
@@ -288,6 +291,7 @@ enum u4_counter {
 	U4_CNT_TX_MULTICAST,
 	U4_CNT_RX_MULTICAST,
 	U4_CNT_RX_PROBES,
+	U4_CNT_TX_HELD,
 	U4_NUM_COUNTERS
 };
 
@@ -320,6 +324,7 @@ extern const char * const u4_xp_counter_names[U4_NUM_COUNTERS];
  * @mappers_gone: woken when one of them is 0
  * @mc_lock: changes of @mc_groups and @own_gids; process context, a leaf
  * @mc_groups: multicast groups by hash; read under RCU
+ * @mc_seed: of that hash
  * @mc_num: groups that exist, under @mc_lock
  * @mc_members: QPs in them, under @mc_lock
  * @own_gids: addresses of the port; read under RCU
@@ -349,6 +354,7 @@ struct u4_xpdev {
 	wait_queue_head_t	mappers_gone;
 	struct mutex		mc_lock;
 	struct u4_mc_group __rcu *mc_groups[U4_MC_BUCKETS];
+	u32			mc_seed;
 	u32			mc_num;
 	u32			mc_members;
 	struct u4_own_gid __rcu	*own_gids[U4_MAX_OWN_GIDS];
@@ -415,7 +421,8 @@ enum u4_mr_state { U4_MR_INVALID, U4_MR_FREE, U4_MR_VALID };
  * @pages: the memory, an array so that any offset is found at once
  * @page_lock: U4_MR_PAGED: an entry of @pages changes under it as writer (bottom halves
  *	off) and is used under it as reader (in softirq or with bottom halves off);
- *	U4_MR_FAST: so is @state when it becomes free. A leaf.
+ *	U4_MR_FAST: so is @state when it becomes free; windows: so are all fields that a
+ *	binding sets. A leaf, but that a window's comes before a region's.
  * @fault: U4_MR_PAGED: have the pages of [addr, addr + len) come, as far as that lies in
  *	the region; process context. 0, or an error when there is no such memory.
  * @map: DMA addresses of @pages per device; RCU, under u4_xpdev.map_lock
@@ -606,6 +613,10 @@ struct u4_qp {
 	u32			sq_prod;	/* free-running: next to post */
 	u32			sq_cur;		/* next to send */
 	u32			sq_una;		/* oldest not over */
+	u32			sq_told;	/* oldest whose end the consumer was not told */
+	struct u4_rail		*tx_rail;	/* that read memory in place last, or NULL */
+	u64			tx_mark;	/* of the last such frames */
+	u32			tx_rail_nr;	/* changes with @tx_rail */
 	u32			cur_off;	/* next byte of sq_cur's message */
 	u32			una_off;	/* first byte of sq_una's not acknowledged */
 	u32			una_psn;	/* PSN of that segment */

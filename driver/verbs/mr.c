@@ -189,6 +189,8 @@ int u4_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
 	if (mr->xp->type == U4_MR_PAGED)
 		u4_odp_end(mr);
 	u4_mr_destroy(mr->xp);
+	if (mr->umem && mr->umem->is_odp)
+		mutex_destroy(&mr->fetch);
 	ib_umem_release(mr->umem);
 	u4_uncharge(&mr->charge);
 	kfree(mr);

@@ -4,9 +4,14 @@
  * are fetched when the transport needs them and leave when the process's memory
  * changes (unmapped, swapped out, copied on write after a fork).
  *
- * Order of locks: mmap_lock of the process, umem_mutex of the region, u4_mr.page_lock.
- * u4_mr.pages is written under both of the latter. The region is the notifier's
- * @private until u4_odp_end(), after which no page comes any more.
+ * Order of locks: u4_ibmr.fetch, mmap_lock of the process, umem_mutex of the region,
+ * u4_mr.page_lock. u4_mr.pages is written under both of the latter.
+ *
+ * A fetch has ib_core fill the list of the region's page frames, which it does without
+ * umem_mutex, and ib_core's look at the notifier's sequence speaks for one fetch only: of
+ * two at once, one may put back what the other has seen leave. So one runs at a time, and
+ * the notifier, which waits for no fetch, reads our own list and not that one. The region
+ * is the notifier's @private until u4_odp_end(), after which no page comes any more.
  */
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
@@ -73,23 +78,24 @@ static const struct mmu_interval_notifier_ops u4_odp_notifier = {
  * Have the pages of [va, va + len) come; with @fault false only those that the process
  * has at hand.
  */
-static int u4_odp_fetch_range(struct ib_umem_odp *odp, unsigned long va, size_t len, bool fault)
+static int u4_odp_fetch_range(struct u4_ibmr *mr, unsigned long va, size_t len, bool fault)
 {
+	struct ib_umem_odp *odp = to_ib_umem_odp(mr->umem);
 	u64 needed = odp->umem.writable ? HMM_PFN_WRITE : 0;
 	unsigned long wanted = HMM_PFN_VALID | needed, pfn;
 	struct u4_mr *xp;
 	u32 i, end;
 	int ret;
 
-	ret = ib_umem_odp_map_dma_and_lock(odp, va, len, needed, fault);
-	if (ret < 0)
+	ret = mutex_lock_killable(&mr->fetch);
+	if (ret)
 		return ret;
-	ret = 0;
+	/* Cleared under both mutexes, so this one is enough to read it. */
 	xp = odp->private;
-	if (!xp) {
-		ret = -EFAULT;
+	ret = xp ? ib_umem_odp_map_dma_and_lock(odp, va, len, needed, fault) : -EFAULT;
+	if (ret < 0)
 		goto unlock;
-	}
+	ret = 0;
 	i = (va - ib_umem_start(odp)) >> PAGE_SHIFT;
 	end = (va + len - 1 - ib_umem_start(odp)) >> PAGE_SHIFT;
 	write_lock_bh(&xp->page_lock);
@@ -99,8 +105,9 @@ static int u4_odp_fetch_range(struct ib_umem_odp *odp, unsigned long va, size_t 
 			xp->pages[i] = hmm_pfn_to_page(pfn);
 	}
 	write_unlock_bh(&xp->page_lock);
-unlock:
 	mutex_unlock(&odp->umem_mutex);
+unlock:
+	mutex_unlock(&mr->fetch);
 	return ret;
 }
 
@@ -116,8 +123,7 @@ static int u4_odp_fetch(struct u4_mr *xp, u64 addr, u64 len, bool fault)
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		n = min_t(u64, len, U4_ODP_STEP);
-		ret = u4_odp_fetch_range(to_ib_umem_odp(mr->umem), mr->umem->address + off, n,
-					 fault);
+		ret = u4_odp_fetch_range(mr, mr->umem->address + off, n, fault);
 	}
 	return ret;
 }
@@ -153,6 +159,7 @@ struct ib_mr *u4_odp_reg(struct ib_pd *pd, u64 start, u64 length, u64 virt_addr,
 		u4_uncharge(&charge);
 		return ERR_CAST(mr);
 	}
+	mutex_init(&mr->fetch);
 	mr->charge = charge;
 	mr->umem = &odp->umem;
 	mr->xp->npages = mr->xp->max_pages;
@@ -174,10 +181,13 @@ void u4_odp_end(struct u4_ibmr *mr)
 {
 	struct ib_umem_odp *odp = to_ib_umem_odp(mr->umem);
 
+	/* ib_core warns of a page that is dropped between its coming and its being used. */
+	mutex_lock(&mr->fetch);
 	mutex_lock(&odp->umem_mutex);
 	u4_odp_drop(odp, ib_umem_start(odp), ib_umem_end(odp));
 	odp->private = NULL;
 	mutex_unlock(&odp->umem_mutex);
+	mutex_unlock(&mr->fetch);
 }
 
 static int u4_odp_advise(struct ib_pd *pd, enum ib_uverbs_advise_mr_advice advice,

@@ -186,7 +186,7 @@ int u4_query_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask,
 	attr->qp_state = u4_qp_ib_state(qp);
 	attr->cur_qp_state = attr->qp_state;
 	attr->sq_draining = attr->qp_state == IB_QPS_SQD &&
-			    READ_ONCE(qp->xp->sq_una) != READ_ONCE(qp->xp->sqd_limit);
+			    READ_ONCE(qp->xp->sq_told) != READ_ONCE(qp->xp->sqd_limit);
 	attr->cap = qp->cap;
 	mutex_unlock(&qp->lock);
 

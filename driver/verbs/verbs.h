@@ -255,12 +255,14 @@ struct u4_ibqp {
  * @xp: the transport's part
  * @umem: pinned memory of a process
  * @charge: for the tables of memory that is paged on demand, of which nothing is pinned
+ * @fetch: paged on demand: held while pages are made to come, see odp.c
  */
 struct u4_ibmr {
 	struct ib_mr		ib;
 	struct u4_mr		*xp;
 	struct ib_umem		*umem;
 	struct u4_charge	charge;
+	struct mutex		fetch;
 };
 
 /* Rights the transport knows. */

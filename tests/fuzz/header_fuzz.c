@@ -64,7 +64,8 @@ static void packet(struct script *s)
 	}
 	CHECK(sum == frame.len && !u4_net_raw_len(&frame, nraw), "frames make up %u of %u", sum,
 	      frame.len);
-	CHECK(!frame.csum || frame.csum_start + frame.csum_offset + 2 <= frame.len, "checksum");
+	CHECK(!frame.csum || (frame.csum_start >= 34 &&
+			      frame.csum_start + frame.csum_offset + 2 <= frame.len), "checksum");
 	CHECK(frame.csum == !!(hdr.flags & U4_NET_CSUM_PARTIAL), "checksum flag");
 }
 

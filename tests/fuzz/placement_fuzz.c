@@ -270,6 +270,7 @@ static void remote(struct script *s)
 	u32 access = accesses[how & 3], len, key = r->key, i;
 	u64 addr = near_address(s, r, &len), operand, old, was;
 	static u8 data[20000];
+	struct u4_remote remote;
 	struct u4_mr *mr;
 
 	if (how & 128)
@@ -279,7 +280,7 @@ static void remote(struct script *s)
 		addr &= ~7ull;
 		len = 8;
 	}
-	mr = u4_mr_get_remote(qp, key, access, addr, len);
+	mr = u4_mr_get_remote(qp, key, access, addr, len, &remote) ? remote.mr : NULL;
 	reached = may_remote(qp, key, access, addr, len);
 	CHECK(!!mr == !!reached, "access %u of %u bytes at %#llx is %s, not %s", access, len,
 	      (unsigned long long)addr, mr ? "granted" : "refused", reached ? "granted" : "refused");
@@ -332,7 +333,7 @@ static void remote(struct script *s)
 		      "a region that is mapped for no device has an address there");
 	}
 out:
-	u4_mr_put(mr);
+	u4_mr_put_remote(&remote);
 }
 
 /* Gather or scatter over a list of pieces, any of which may be wrong. */

@@ -112,6 +112,8 @@ typedef spinlock_t rwlock_t;
 #define rcu_assign_pointer(p, v)	((p) = (v))
 #define RCU_INIT_POINTER(p, v)	((p) = (v))
 #define lockdep_is_held(l)	1
+struct lock_class_key { int unused; };
+#define lockdep_set_class(l, k)	((void)(k))
 #define mutex_lock(m)		do { assert(!(m)->held); (m)->held = 1; } while (0)
 #define mutex_unlock(m)		do { assert((m)->held); (m)->held = 0; } while (0)
 
@@ -136,6 +138,15 @@ static inline bool test_and_clear_bit(unsigned int n, unsigned long *p)
 #define __alloc_percpu(n, a)	calloc(1, n)
 #define free_percpu(p)		free(p)
 #define get_random_u32_below(n)	((n) / 2)
+#define get_random_u32()	0x5eedu
+static inline u32 jhash(const void *key, u32 len, u32 seed)
+{
+	const u8 *at = key;
+
+	while (len--)
+		seed = seed * 33 + *at++;
+	return seed;
+}
 #define this_cpu_add(lvalue, n)	((lvalue) += (n))
 
 #define INIT_LIST_HEAD(h)	((h)->next = (h)->prev = (h))
@@ -197,6 +208,9 @@ void shim_hrtimer_fire(struct timer_list *timer);
 #define timer_setup(t, f, flags)	shim_timer_init(t, f)
 #define timer_pending(t)		((t)->pending)
 #define mod_timer(t, e)			shim_timer_set(t, e)
+#define timer_reduce(t, e)						\
+	((void)((!(t)->pending || time_before(e, (t)->expires)) && (shim_timer_set(t, e), 1)))
+#define usleep_range(least, most)	((void)jiffies++)
 #define timer_shutdown_sync(t)		shim_timer_drop(t)
 #define hrtimer_setup(ht, f, c, m) \
 	(shim_timer_init(&(ht)->t, shim_hrtimer_fire), (void)((ht)->fn = (f)))

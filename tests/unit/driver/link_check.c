@@ -253,6 +253,8 @@ static void net_promises(const struct u4_net_frame *frame, unsigned int room, un
 		fail("longer than a packet can be");
 	if (frame->csum && frame->csum_start + frame->csum_offset + 2 > frame->len)
 		fail("checksum behind the packet");
+	if (frame->csum && frame->csum_start < 14 + 20)
+		fail("checksum within the headers");
 }
 
 static void net(const char *hex, unsigned int nraw)

@@ -130,6 +130,8 @@ def test_an_open_checksum_parses(checker: Path) -> None:
         ("reserved byte", 98, 0, {"reserved": 1}),
         ("reserved word", 98, 0, {"reserved2": 1}),
         ("checksum behind the packet", 98, 0, {"flags": 1, "csum_start": 90, "csum_offset": 7}),
+        ("checksum within the headers", 98, 0, {"flags": 1, "csum_start": 33}),
+        ("checksum of the Ethernet header", 98, 0, {"flags": 1}),
         ("checksum far behind", 98, 0, {"flags": 1, "csum_start": 0xFFFF, "csum_offset": 0xFFFF}),
         ("checksum place without the flag", 98, 0, {"csum_start": 34}),
     ],

@@ -106,6 +106,9 @@ EDGES = {
     "multicast_split": "a datagram of two frames reaches each member that still waits for it",
     "multicast_limits": "groups, members and groups of a queue pair are bounded, and nothing leaks",
     "own_source": "a datagram from the cable in our own name is dropped",
+    "acknowledged_ahead": "no memory is given back that our ring has yet to read, acknowledged",
+    "refused_ahead": "no memory is given back that our ring has yet to read, refused",
+    "ring_gone": "memory is given back when the ring that was to read it is gone",
     "rail_gone": "an unreliable connection goes on over another rail",
 }
 

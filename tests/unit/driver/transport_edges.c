@@ -417,6 +417,81 @@ static void edge_multicast(void)
 	}
 }
 
+static void edge_post_region(struct u4_qp *qp, u32 len)
+{
+	struct u4_swqe *wqe;
+
+	u4_sq_lock(qp);
+	wqe = u4_sq_next(qp);
+	CHECK(wqe, "the send queue is full");
+	wqe->op = U4_WR_SEND;
+	wqe->len = len;
+	wqe->num_sge = 1;
+	wqe->sge[0] = (struct u4_sge){ 0x100000000ull, len, host[0].mr.key };
+	u4_sq_push(qp);
+	u4_sq_run(qp);
+	u4_sq_unlock(qp);
+}
+
+/* The peer answers before our ring has read what it says it got, or says it refuses. */
+static void edge_answer_ahead(enum u4_op op, enum u4_status status)
+{
+	struct u4_qp *qp = edge_qp(U4_QPT_RC);
+	struct u4_seg answer = {
+		.op = op, .dqpn = qp->qpn, .sqpn = 77, .imm = op == U4_OP_NAK ? U4_NAK_ACCESS : 0,
+	};
+	u32 i, flushed = op == U4_OP_NAK ? 7 : 0;
+
+	ring = 256;
+	for (i = 0; i < 8; i++)
+		edge_post_region(qp, 10000);
+	answer.psn = (qp->una_psn + (op == U4_OP_ACK ? 7 : 0)) & U4_PSN_MASK;
+	edge_arrives(0, &answer, false);
+	edge_work();
+	for (i = 0; i < ARRAY_SIZE(edge_status); i++)
+		CHECK(!edge_status[i], "told of %u that its memory is free", edge_status[i]);
+	CHECK(!u4_sq_next(qp), "a request is replaced that the consumer was not told of");
+	CHECK(qp->dev->counters[U4_CNT_TX_HELD], "not counted");
+	CHECK(run_timer(), "nobody looks again");
+	CHECK(!edge_status[status], "told though the ring has read nothing");
+
+	while (rails[0].head->seq < 4)
+		deliver(&rails[0]);
+	CHECK(run_timer() && edge_status[status] == 1, "told of %u", edge_status[status]);
+	edge_deliver_all();
+	CHECK(run_timer(), "nobody looks again");
+	CHECK(edge_status[status] == 8 - flushed && edge_status[U4_WR_FLUSH_ERR] == flushed,
+	      "%u told, %u flushed", edge_status[status], edge_status[U4_WR_FLUSH_ERR]);
+	u4_qp_destroy(qp);
+}
+
+static void edge_acknowledged_ahead(void)
+{
+	edge_answer_ahead(U4_OP_ACK, U4_OK);
+}
+
+static void edge_refused_ahead(void)
+{
+	edge_answer_ahead(U4_OP_NAK, U4_REM_ACCESS_ERR);
+}
+
+/* The ring is gone, and with it what it had yet to read. */
+static void edge_ring_gone(void)
+{
+	struct u4_qp *qp = edge_qp(U4_QPT_RC);
+	struct u4_seg ack = { .op = U4_OP_ACK, .dqpn = qp->qpn, .sqpn = 77 };
+
+	ring = 256;
+	edge_post_region(qp, 10000);
+	ack.psn = qp->una_psn;
+	edge_arrives(0, &ack, false);
+	CHECK(!edge_status[U4_OK], "told though the ring has read nothing");
+	u4_xp_rail_down(&host[0].peer, &rails[0]);
+	CHECK(edge_status[U4_OK] == 1 && !qp->tx_rail, "not told");
+	edge_work();
+	u4_qp_destroy(qp);
+}
+
 static void edge_multicast_split(void)
 {
 	struct edge_recv recv[3] = {};
@@ -559,6 +634,9 @@ int main(int argc, char **argv)
 	EDGE(multicast_split);
 	EDGE(multicast_limits);
 	EDGE(own_source);
+	EDGE(acknowledged_ahead);
+	EDGE(refused_ahead);
+	EDGE(ring_gone);
 	EDGE(rail_gone);
 	return 2;
 }

@@ -145,6 +145,8 @@ struct frame {
 	u32		seq;
 	int		nraw;		/* -1: raw frame; header: how many follow */
 	bool		nop;
+	struct page	*page;		/* read from here when it leaves, or NULL */
+	u32		off;
 };
 
 struct u4_rail {
@@ -169,7 +171,6 @@ static struct u4_rail rails[2], loops[2];
 static u32 ring, loss;
 static u64 frames_sent, frames_lost;
 static struct frame slots[17];		/* one burst at a time is being filled */
-static struct { struct page *page; u32 off; } places[17];
 
 struct u4_rail *u4_peer_rail(struct u4_peer *peer, u32 flow)
 {
@@ -206,7 +207,6 @@ int u4_rail_get(struct u4_rail *rail, unsigned int nraw, struct u4_burst *burst)
 	burst->rail = rail;
 	burst->nraw = nraw;
 	burst->payload = slots[0].data + sizeof(struct u4_link_hdr);
-	memset(places, 0, sizeof(places));
 	memset(slots, 0xee, sizeof(slots));
 	return 0;
 }
@@ -226,6 +226,7 @@ void u4_burst_set_len(struct u4_burst *burst, unsigned int i, unsigned int len)
 {
 	CHECK(i < burst->nraw && len && len <= 4096, "raw %u of %u", i, len);
 	slots[1 + i].len = len;
+	slots[1 + i].page = NULL;
 }
 
 void u4_burst_set_page(struct u4_burst *burst, unsigned int i, struct page *page,
@@ -234,7 +235,8 @@ void u4_burst_set_page(struct u4_burst *burst, unsigned int i, struct page *page
 	(void)dma;
 	CHECK(offset + len <= PAGE_SIZE, "raw frame crosses a page");
 	u4_burst_set_len(burst, i, len);
-	memcpy(slots[1 + i].data, page->bytes + offset, len);
+	slots[1 + i].page = page;
+	slots[1 + i].off = offset;
 }
 
 static void enqueue(struct u4_rail *rail, const struct frame *from, u32 len, int nraw, bool nop)
@@ -254,6 +256,8 @@ static void enqueue(struct u4_rail *rail, const struct frame *from, u32 len, int
 	frame->seq = rail->seq++;
 	frame->nraw = nraw;
 	frame->nop = nop;
+	frame->page = nraw < 0 ? from->page : NULL;
+	frame->off = from ? from->off : 0;
 	frame->next = NULL;
 	*rail->tail = frame;
 	rail->tail = &frame->next;
@@ -271,11 +275,17 @@ void u4_rail_send(struct u4_burst *burst, enum u4_kind kind, unsigned int len, s
 	enqueue(rail, &slots[0], len, burst->nraw, false);
 	for (i = 0; i < burst->nraw; i++)
 		enqueue(rail, &slots[1 + i], slots[1 + i].len, -1, false);
+	burst->mark = rail->to == rail->reverse->to ? 0 : rail->seq;
 	rail->unconfirmed = burst->nraw;
 	if (burst->nraw && !more) {
 		enqueue(rail, NULL, 0, 0, true);
 		rail->unconfirmed = false;
 	}
+}
+
+bool u4_rail_has_read(const struct u4_rail *rail, u64 mark)
+{
+	return !rail->head || rail->head->seq >= mark;
 }
 
 bool u4_rail_wait(struct u4_rail *rail, struct u4_waiter *waiter)
@@ -339,6 +349,8 @@ static void deliver(struct u4_rail *in)
 			in->raw_idx = 0;
 		}
 	} else if (in->in_run && in->run_ok && !gap && in->raw_left) {
+		if (frame->page)
+			memcpy(frame->data, frame->page->bytes + frame->off, frame->len);
 		u4_xp_rx_raw(in->to, own, &own->run, in->raw_idx++, frame->data, frame->len);
 		in->raw_left--;
 	} else {
@@ -485,14 +497,23 @@ static struct u4_mr *granted(struct u4_mr *mr, struct u4_qp *qp, u32 access, u64
 	return NULL;
 }
 
-struct u4_mr *u4_mr_get_remote(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr, u64 len)
+bool u4_mr_get_remote(struct u4_qp *qp, u32 rkey, u32 access, u64 raddr, u64 len,
+		      struct u4_remote *remote)
 {
 	struct u4_mr *mr = u4_mr_get(qp->dev, rkey);
 
 	if (hostile)
-		return granted(mr, qp, access, raddr, len);
-	CHECK(mr && u4_mr_allows(mr, qp->pd, access, raddr, len), "remote access outside the region");
+		mr = granted(mr, qp, access, raddr, len);
+	else
+		CHECK(mr && u4_mr_allows(mr, qp->pd, access, raddr, len),
+		      "remote access outside the region");
+	*remote = (struct u4_remote){ .mr = mr };
 	return mr;
+}
+
+void u4_mr_put_remote(struct u4_remote *remote)
+{
+	u4_mr_put(remote->mr);
 }
 
 struct u4_mr *u4_mr_get_local(struct u4_qp *qp, u32 lkey, u32 access, u64 addr, u64 len)
@@ -558,7 +579,8 @@ int u4_mr_invalidate(struct u4_qp *qp, u32 key)
 
 	if (hostile)
 		return key == host[0].mr.key ? 0 : -EINVAL;
-	CHECK(e->jobs[e->head % DEPTH].id == key, "a key goes while requests before are not over");
+	CHECK(u4_sq_at(qp, qp->sq_una)->wr_id == key,
+	      "a key goes while requests before are not over");
 	local_once(e, key);
 	return 0;
 }
