@@ -142,6 +142,7 @@ struct u4_facts {
  * @packet_head: next to put
  * @packet_tail: next to answer
  *
+ * @event_lock: sending an uevent, against the device going; a leaf
  * @hw_lock: making, starting and halting the rail, with the upcalls rail_up() and
  *	rail_down(); never held across path calls, requests, or rtnl
  * @rail: under @hw_lock
@@ -206,6 +207,7 @@ struct u4_link {
 	unsigned int		packet_tail;
 
 	struct mutex		hw_lock;
+	struct mutex		event_lock;
 	struct u4_rail		*rail;
 
 	struct delayed_work	work;
@@ -268,7 +270,7 @@ int u4_ctl_path(struct u4_link *link, enum u4_ctl_type type, struct u4_ctl_path 
 /* msgq: under the link's lock */
 static inline unsigned int u4_msgq_len(const struct u4_msgq *q)
 {
-	return q->head - q->tail;
+	return READ_ONCE(q->head) - READ_ONCE(q->tail);
 }
 
 static inline bool u4_msgq_put(struct u4_msgq *q, const void *data, unsigned int len)
@@ -314,7 +316,6 @@ int u4_peer_add_rail(struct u4_peer *peer, struct u4_rail *rail);
 void u4_peer_del_rail(struct u4_peer *peer, struct u4_rail *rail);
 /* Its rings are stopped: no frame of it is still to be sent. */
 void u4_peer_halted(struct u4_peer *peer, struct u4_rail *rail);
-void u4_peer_retire(struct u4_peer *peer, const struct u4_rail *rail);
 void u4_rail_counters(const struct u4_rail *rail, u64 *values);
 
 /* debugfs.c */

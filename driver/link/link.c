@@ -84,9 +84,11 @@ unsigned int u4_link_lanes(const struct tb_xdomain *xd)
 /* Something that sysfs shows has changed. */
 void u4_link_changed(struct u4_link *link)
 {
-	trace_u4_link(link->index, link->state, link->instance);
+	trace_u4_link(link->index, READ_ONCE(link->state), READ_ONCE(link->instance));
+	mutex_lock(&link->event_lock);
 	if (!READ_ONCE(link->gone))
 		u4_link_uevent(link);
+	mutex_unlock(&link->event_lock);
 	wake_up_all(&link->wait);
 }
 

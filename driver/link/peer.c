@@ -309,11 +309,23 @@ void u4_peer_del_rail(struct u4_peer *peer, struct u4_rail *rail)
 	mutex_unlock(&rails_mutex);
 }
 
-/* The rings of @rail are stopped: it has no frame any more that is still to be sent. */
+/*
+ * The rings of @rail are stopped: it has no frame any more that is still to be sent. Its
+ * counters stay with the peer. Harmless when it was done before.
+ */
 void u4_peer_halted(struct u4_peer *peer, struct u4_rail *rail)
 {
+	u64 values[U4_PEER_COUNTERS];
+	unsigned int i;
+
 	mutex_lock(&rails_mutex);
 	list_del_init(&rail->live);
+	if (!rail->retired) {
+		rail->retired = true;
+		u4_rail_counters(rail, values);
+		for (i = 0; i < U4_PEER_COUNTERS; i++)
+			peer->past[i] += values[i];
+	}
 	mutex_unlock(&rails_mutex);
 }
 
@@ -382,28 +394,16 @@ void u4_rail_counters(const struct u4_rail *rail, u64 *values)
 	memcpy(values, all, sizeof(all));
 }
 
-/* @rail is about to be freed: its counters stay with the peer. */
-void u4_peer_retire(struct u4_peer *peer, const struct u4_rail *rail)
-{
-	u64 values[U4_PEER_COUNTERS];
-	unsigned int i;
-
-	u4_rail_counters(rail, values);
-	mutex_lock(&rails_mutex);
-	for (i = 0; i < U4_PEER_COUNTERS; i++)
-		peer->past[i] += values[i];
-	mutex_unlock(&rails_mutex);
-}
-
 void u4_peer_counters(struct u4_peer *peer, u64 *values)
 {
 	u64 one[U4_PEER_COUNTERS];
-	unsigned int i, k;
+	struct u4_rail *rail;
+	unsigned int k;
 
 	mutex_lock(&rails_mutex);
 	memcpy(values, peer->past, sizeof(peer->past));
-	for (i = 0; i < peer->nrails; i++) {
-		u4_rail_counters(peer_rail_locked(peer, i), one);
+	list_for_each_entry(rail, &peer->live, live) {
+		u4_rail_counters(rail, one);
 		for (k = 0; k < U4_PEER_COUNTERS; k++)
 			values[k] += one[k];
 	}

@@ -305,9 +305,9 @@ void u4_rail_halt(struct u4_rail *rail)
 {
 	if (rail->halted)
 		return;
-	rail->halted = true;
 
 	spin_lock_bh(&rail->tx_lock);
+	rail->halted = true;
 	rail->tx_open = false;
 	rail->closing = true;
 	spin_unlock_bh(&rail->tx_lock);
@@ -360,7 +360,6 @@ void u4_rail_free(struct u4_rail *rail)
 	struct u4_peer *peer = rail->peer;
 
 	WARN_ON(!rail->halted);
-	u4_peer_retire(peer, rail);
 	rtnl_lock();
 	netif_napi_del(&rail->napi);
 	rtnl_unlock();

@@ -200,7 +200,8 @@ struct u4_tx_stats {
  * @blocked: ticks without credits
  * @probe_at: value of @blocked at which the next probe is sent
  *
- * @halted: rings stopped; under the link's hw_lock
+ * @retired: its counters were added to the peer's; under the rails' mutex
+ * @halted: rings stopped, or about to be; under the link's hw_lock, set under @tx_lock too
  * @started: rings started; under the link's hw_lock
  * @polling: NAPI enabled; under the link's hw_lock
  * @loop: loop only: what it has beyond this
@@ -262,6 +263,7 @@ struct u4_rail {
 	unsigned int		blocked;
 	unsigned int		probe_at;
 
+	bool			retired;
 	bool			halted;
 	bool			started;
 	bool			polling;

@@ -185,7 +185,7 @@ static int rx_take(struct u4_rail *rail, int budget)
 int u4_rail_poll(struct napi_struct *napi, int budget)
 {
 	struct u4_rail *rail = container_of(napi, struct u4_rail, napi);
-	bool watch_hit = rail->watch_hit && !READ_ONCE(rail->rx_masked);
+	bool watch_hit = READ_ONCE(rail->watch_hit) && !READ_ONCE(rail->rx_masked);
 	int work = 0;
 
 	WRITE_ONCE(rail->poll_cpu, smp_processor_id());
@@ -204,11 +204,10 @@ int u4_rail_poll(struct napi_struct *napi, int budget)
 		}
 		if (work) {
 			u4_client->rx_batch_end(rail->peer, rail);
-			if (!READ_ONCE(rail->watch_on)) {
-				spin_lock(&rail->tx_lock);
-				u4_rail_watch_arm(rail);
-				spin_unlock(&rail->tx_lock);
-			}
+			/* Under the lock: it may be about to stop for want of frames. */
+			spin_lock(&rail->tx_lock);
+			u4_rail_watch_arm(rail);
+			spin_unlock(&rail->tx_lock);
 		}
 		u4_rail_update(rail);
 	}

@@ -95,6 +95,7 @@ static struct u4_link *link_alloc(struct tb_service *svc)
 	link->in_hopid = -1;
 	spin_lock_init(&link->lock);
 	mutex_init(&link->hw_lock);
+	mutex_init(&link->event_lock);
 	init_waitqueue_head(&link->wait);
 	init_completion(&link->gone_done);
 	INIT_DELAYED_WORK(&link->work, u4_link_work);
@@ -172,10 +173,12 @@ static void service_remove(struct tb_service *svc)
 		link_left(link, NULL);
 	}
 
+	mutex_lock(&link->event_lock);
 	spin_lock(&link->lock);
 	WRITE_ONCE(link->gone, true);
 	link->state = USB4_RDMA_LINK_GONE;
 	spin_unlock(&link->lock);
+	mutex_unlock(&link->event_lock);
 	/* While FORGET still finds this link: it must not keep a peer that is forgotten. */
 	u4_link_void(link);
 	spin_lock(&u4_links_lock);

@@ -48,7 +48,7 @@ u64 u4_xp_counter(struct u4_xpdev *dev, enum u4_counter counter)
 	int cpu;
 
 	for_each_possible_cpu(cpu)
-		sum += per_cpu_ptr(dev->counters, (unsigned int)cpu)[counter];
+		sum += READ_ONCE(per_cpu_ptr(dev->counters, (unsigned int)cpu)[counter]);
 	return sum;
 }
 
@@ -147,7 +147,7 @@ static void u4_xpdev_end(struct u4_xpdev *dev, bool remote_only)
 	rcu_read_lock();
 	xa_for_each(&dev->qps, index, qp) {
 		u4_sq_lock(qp);
-		if (!qp->dead && qp->type != U4_QPT_GSI && qp->state >= U4_QPS_RTR &&
+		if (!qp->dead && qp->type != U4_QPT_GSI && u4_qp_state(qp) >= U4_QPS_RTR &&
 		    (!remote_only || (!u4_qp_datagram(qp) && !qp->attr.loopback)))
 			u4_req_abort(qp, status);
 		u4_sq_unlock(qp);

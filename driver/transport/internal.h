@@ -43,6 +43,26 @@ static inline bool u4_qp_reliable(const struct u4_qp *qp)
 	return qp->type == U4_QPT_RC;
 }
 
+/* Who holds one of the locks sees it change to an error under the other. */
+static inline u8 u4_qp_state(const struct u4_qp *qp)
+{
+	return READ_ONCE(qp->state);
+}
+
+static inline bool u4_qp_receives(const struct u4_qp *qp)
+{
+	u8 state = u4_qp_state(qp);
+
+	return state >= U4_QPS_RTR && state != U4_QPS_ERR;
+}
+
+static inline bool u4_qp_sends(const struct u4_qp *qp)
+{
+	u8 state = u4_qp_state(qp);
+
+	return state == U4_QPS_RTS || state == U4_QPS_SQD;
+}
+
 static inline bool u4_qp_datagram(const struct u4_qp *qp)
 {
 	return qp->type == U4_QPT_UD || qp->type == U4_QPT_GSI;

@@ -340,8 +340,7 @@ u64 u4_mc_rx(struct u4_xpdev *dev, const struct u4_seg *seg, bool loop, u8 *gid)
 /* The members that still wait for the rest of this run. */
 static bool u4_mc_waits(const struct u4_qp *qp, u64 run)
 {
-	return !qp->dead && qp->mc_run == run && qp->have_rwqe && qp->state >= U4_QPS_RTR &&
-	       qp->state != U4_QPS_ERR;
+	return !qp->dead && qp->mc_run == run && qp->have_rwqe && u4_qp_receives(qp);
 }
 
 void u4_mc_place(struct u4_xpdev *dev, const u8 *gid, u64 run, const struct u4_seg *seg, u32 off,

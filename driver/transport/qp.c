@@ -22,12 +22,12 @@ static void u4_qp_work(struct work_struct *work)
 	unsigned int event;
 
 	spin_lock_bh(&qp->rq_lock);
-	if (!qp->dead && qp->state == U4_QPS_ERR)
+	if (!qp->dead && u4_qp_state(qp) == U4_QPS_ERR)
 		u4_rsp_flush(qp);
 	spin_unlock_bh(&qp->rq_lock);
 
 	u4_sq_lock(qp);
-	if (!qp->dead && qp->state == U4_QPS_ERR)
+	if (!qp->dead && u4_qp_state(qp) == U4_QPS_ERR)
 		u4_req_flush(qp);
 	u4_sq_unlock(qp);
 
@@ -169,6 +169,7 @@ void u4_qp_modify(struct u4_qp *qp, const struct u4_qp_attr *attr, enum u4_qp_st
 	qp->attr = *attr;
 	switch (state) {
 	case U4_QPS_RESET:
+		qp->life++;
 		u4_req_reset(qp, 0);
 		u4_rsp_reset(qp);
 		break;
@@ -227,7 +228,7 @@ void u4_qp_kill(struct u4_qp *qp)
 void u4_qp_flush_recv(struct u4_qp *qp)
 {
 	spin_lock_bh(&qp->rq_lock);
-	if (!qp->dead && qp->state == U4_QPS_ERR)
+	if (!qp->dead && u4_qp_state(qp) == U4_QPS_ERR)
 		u4_rsp_flush(qp);
 	spin_unlock_bh(&qp->rq_lock);
 }

@@ -109,7 +109,7 @@ static void u4_req_tell(struct u4_qp *qp)
 		qp->dev->ops->send_done(qp, wqe, wqe->status, wqe->tx.done);
 		qp->sq_told++;
 	}
-	if (qp->state == U4_QPS_SQD && qp->sq_told == qp->sqd_limit && !qp->sqd_told) {
+	if (u4_qp_state(qp) == U4_QPS_SQD && qp->sq_told == qp->sqd_limit && !qp->sqd_told) {
 		qp->sqd_told = true;
 		u4_qp_event(qp, U4_EV_SQ_DRAINED);
 	}
@@ -179,7 +179,7 @@ static void u4_req_fail(struct u4_qp *qp, enum u4_status status)
 	if (u4_qp_reliable(qp)) {
 		u4_qp_fail(qp);
 	} else {
-		u8 was = READ_ONCE(qp->state);
+		u8 was = u4_qp_state(qp);
 
 		/*
 		 * Without connection only the send queue ends (IBTA 10.3.1.7); unless the
@@ -211,7 +211,7 @@ static void u4_req_go_back(struct u4_qp *qp)
 
 void u4_req_restart(struct u4_qp *qp)
 {
-	if (qp->state != U4_QPS_RTS && qp->state != U4_QPS_SQD)
+	if (!u4_qp_sends(qp))
 		return;
 	if (qp->sq_una != qp->sq_cur || qp->una_off != qp->cur_off)
 		u4_req_go_back(qp);
@@ -332,7 +332,7 @@ static bool u4_req_more(struct u4_qp *qp, bool last)
 		return false;
 	if (!last)
 		return true;
-	if (qp->sq_cur + 1 == qp->sq_prod || qp->state != U4_QPS_RTS)
+	if (qp->sq_cur + 1 == qp->sq_prod || u4_qp_state(qp) != U4_QPS_RTS)
 		return false;
 	next = u4_sq_at(qp, qp->sq_cur + 1);
 	return next->op < U4_WR_READ && !next->status && !(next->flags & U4_WRF_FENCE);
@@ -505,9 +505,11 @@ static int u4_req_send_datagram(struct u4_qp *qp, struct u4_swqe *wqe)
 
 static bool u4_req_may_send(const struct u4_qp *qp)
 {
-	if (qp->state == U4_QPS_RTS)
+	u8 state = u4_qp_state(qp);
+
+	if (state == U4_QPS_RTS)
 		return qp->sq_cur != qp->sq_prod;
-	return qp->state == U4_QPS_SQD && (s32)(qp->sqd_limit - qp->sq_cur) > 0;
+	return state == U4_QPS_SQD && (s32)(qp->sqd_limit - qp->sq_cur) > 0;
 }
 
 static void u4_req_run_ud(struct u4_qp *qp)
@@ -613,7 +615,7 @@ static void u4_req_run_connected(struct u4_qp *qp)
 		u4_req_fail(qp, u4_sq_at(qp, qp->sq_cur)->status);
 		return;
 	}
-	if (qp->sq_una != qp->sq_prod && qp->state == U4_QPS_RTS)
+	if (qp->sq_una != qp->sq_prod && u4_qp_state(qp) == U4_QPS_RTS)
 		u4_req_arm(qp);
 }
 
@@ -621,7 +623,7 @@ void u4_sq_run(struct u4_qp *qp)
 {
 	if (qp->dead)
 		return;
-	switch (READ_ONCE(qp->state)) {
+	switch (u4_qp_state(qp)) {
 	case U4_QPS_ERR:
 	case U4_QPS_SQE:
 		u4_req_flush(qp);
@@ -846,7 +848,7 @@ static bool u4_req_in_window(const struct u4_qp *qp, u32 psn)
  */
 bool u4_req_rx(struct u4_qp *qp, const struct u4_seg *seg, bool defer)
 {
-	if (qp->state != U4_QPS_RTS && qp->state != U4_QPS_SQD)
+	if (!u4_qp_sends(qp))
 		return false;
 	if (!u4_req_in_window(qp, seg->psn))
 		return false;
@@ -946,8 +948,7 @@ static void u4_req_retry_timer(struct timer_list *timer)
 	spin_lock(&qp->sq_lock);
 	if (!qp->dead)
 		u4_req_tell(qp);
-	if (qp->dead || qp->sq_una == qp->sq_prod ||
-	    (qp->state != U4_QPS_RTS && qp->state != U4_QPS_SQD))
+	if (qp->dead || qp->sq_una == qp->sq_prod || !u4_qp_sends(qp))
 		goto unlock;
 	rcu_read_lock();
 	if (!qp->rnr_wait)

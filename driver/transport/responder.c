@@ -181,7 +181,7 @@ void u4_rsp_run(struct u4_qp *qp)
 	struct u4_seg seg;
 	int ret = 0;
 
-	if (qp->dead || qp->state < U4_QPS_RTR || qp->state == U4_QPS_ERR || u4_qp_datagram(qp))
+	if (qp->dead || !u4_qp_receives(qp) || u4_qp_datagram(qp))
 		return;
 	rcu_read_lock();
 	rail = u4_qp_rail(qp, qp->attr.loopback);
@@ -271,7 +271,7 @@ static void u4_rsp_not_ready(struct u4_qp *qp)
 
 void u4_rsp_ask_again(struct u4_qp *qp)
 {
-	if (qp->state < U4_QPS_RTR || qp->state == U4_QPS_ERR || qp->nak_due ||
+	if (!u4_qp_receives(qp) || qp->nak_due ||
 	    !u4_qp_reliable(qp))
 		return;
 	qp->nak_sent = true;
@@ -615,7 +615,7 @@ bool u4_rsp_rx(struct u4_qp *qp, const struct u4_seg *seg)
 	int error;
 	bool ok;
 
-	if (qp->state < U4_QPS_RTR || qp->state == U4_QPS_ERR ||
+	if (!u4_qp_receives(qp) ||
 	    (qp->nak_due == U4_OP_NAK && qp->nak_code != U4_NAK_SEQ))
 		return false;
 	if (seg->sqpn != qp->attr.dest_qpn ||
@@ -654,7 +654,7 @@ bool u4_rsp_rx(struct u4_qp *qp, const struct u4_seg *seg)
 		u4_rsp_refuse(qp, U4_NAK_INVALID);
 		return false;
 	}
-	if (qp->state == U4_QPS_RTR && !qp->established) {
+	if (u4_qp_state(qp) == U4_QPS_RTR && !qp->established) {
 		qp->established = true;
 		u4_qp_event(qp, U4_EV_COMM_EST);
 	}
@@ -718,7 +718,7 @@ static void u4_rsp_complete(struct u4_qp *qp, const struct u4_seg *seg)
 
 void u4_rsp_commit(struct u4_qp *qp, const struct u4_seg *seg, bool ok, int error)
 {
-	if (qp->state < U4_QPS_RTR || qp->state == U4_QPS_ERR || seg->psn != qp->e_psn)
+	if (!u4_qp_receives(qp) || seg->psn != qp->e_psn)
 		return;
 	if (!ok) {
 		u4_xp_count(qp->dev, U4_CNT_RUNS_LOST, 1);

@@ -21,6 +21,7 @@ enum u4_rx_side { U4_RX_NONE, U4_RX_REQUEST, U4_RX_RESPONSE, U4_RX_DATAGRAM, U4_
  * @acks: QPs that owe something to the peer, until the batch ends
  * @serial: of the QP of the run; multicast: what u4_mc_rx() said
  * @qpn: its number
+ * @life: of that QP: what was begun before a reset is none of the next connection's
  * @ud_run: datagrams: u4_qp.ud_run when it came; a later one took its receive if it moved
  * @side: who takes the raw frames, U4_RX_NONE: nobody
  * @broken: a raw frame did not have the length announced
@@ -32,6 +33,7 @@ struct u4_rx_state {
 	struct u4_qp	*acks;
 	u64		serial;
 	u32		qpn;
+	u32		life;
 	u32		ud_run;
 	u8		side;
 	bool		broken;
@@ -90,12 +92,20 @@ static enum u4_rx_side u4_rx_side(const struct u4_qp *qp, u8 op)
 	return U4_RX_REQUEST;
 }
 
-static bool u4_rx_request(struct u4_qp *qp, struct u4_rail *rail, const struct u4_seg *seg)
+/* Under a lock of it. A connection with ourselves takes no frame from the wire, and v.v. */
+static bool u4_rx_takes(const struct u4_qp *qp, bool loop)
+{
+	return !qp->dead && qp->attr.loopback == loop;
+}
+
+static bool u4_rx_request(struct u4_qp *qp, struct u4_rail *rail, struct u4_rx_state *st,
+			  const struct u4_seg *seg, bool loop)
 {
 	bool taken;
 
 	spin_lock(&qp->rq_lock);
-	taken = !qp->dead && u4_rsp_rx(qp, seg);
+	st->life = qp->life;
+	taken = u4_rx_takes(qp, loop) && u4_rsp_rx(qp, seg);
 	if (taken && !seg->nraw)
 		u4_rsp_commit(qp, seg, true, 0);
 	if (!qp->dead)
@@ -104,24 +114,27 @@ static bool u4_rx_request(struct u4_qp *qp, struct u4_rail *rail, const struct u
 	return taken;
 }
 
-static bool u4_rx_response(struct u4_qp *qp, const struct u4_seg *seg)
+static bool u4_rx_response(struct u4_qp *qp, struct u4_rx_state *st, const struct u4_seg *seg,
+			   bool loop)
 {
 	bool taken = false;
 
 	spin_lock(&qp->sq_lock);
-	if (!qp->dead && seg->sqpn == qp->attr.dest_qpn)
+	st->life = qp->life;
+	if (u4_rx_takes(qp, loop) && seg->sqpn == qp->attr.dest_qpn)
 		taken = u4_req_rx(qp, seg, seg->nraw);
 	spin_unlock(&qp->sq_lock);
 	return taken;
 }
 
-static bool u4_rx_datagram(struct u4_qp *qp, const struct u4_seg *seg, u32 *ud_run)
+static bool u4_rx_datagram(struct u4_qp *qp, struct u4_rx_state *st, const struct u4_seg *seg)
 {
 	bool taken;
 
 	spin_lock_bh(&qp->rq_lock);
+	st->life = qp->life;
 	taken = !qp->dead && u4_ud_rx(qp, seg);
-	*ud_run = qp->ud_run;
+	st->ud_run = qp->ud_run;
 	if (taken && !seg->nraw)
 		u4_ud_commit(qp, seg, true);
 	spin_unlock_bh(&qp->rq_lock);
@@ -170,7 +183,7 @@ void u4_xp_rx_header(struct u4_peer *peer, struct u4_rail *rail, struct u4_run *
 	}
 	qp = u4_qp_find(dev, seg.dqpn);
 	side = qp ? u4_rx_side(qp, seg.op) : U4_RX_NONE;
-	/* A connection with ourselves takes no frame from the wire, and the other way round. */
+	/* Looked at again under the lock; here it is counted. */
 	if (side == U4_RX_NONE ||
 	    (side != U4_RX_DATAGRAM && READ_ONCE(qp->attr.loopback) != loop)) {
 		u4_xp_count(dev, U4_CNT_RX_NO_QP, 1);
@@ -178,15 +191,15 @@ void u4_xp_rx_header(struct u4_peer *peer, struct u4_rail *rail, struct u4_run *
 	}
 	switch (side) {
 	case U4_RX_REQUEST:
-		if (!u4_rx_request(qp, rail, &seg))
+		if (!u4_rx_request(qp, rail, st, &seg, loop))
 			goto unlock;
 		break;
 	case U4_RX_RESPONSE:
-		if (!u4_rx_response(qp, &seg))
+		if (!u4_rx_response(qp, st, &seg, loop))
 			goto unlock;
 		break;
 	case U4_RX_DATAGRAM:
-		if (!u4_rx_datagram(qp, &seg, &st->ud_run))
+		if (!u4_rx_datagram(qp, st, &seg))
 			goto unlock;
 		break;
 	}
@@ -242,13 +255,14 @@ void u4_xp_rx_raw(struct u4_peer *peer, struct u4_rail *rail, struct u4_run *run
 	}
 	if (st->side == U4_RX_RESPONSE) {
 		spin_lock(&qp->sq_lock);
-		if (qp->dead || !u4_req_place(qp, seg, off, data, len))
+		if (qp->dead || qp->life != st->life ||
+		    !u4_req_place(qp, seg, off, data, len))
 			st->side = U4_RX_NONE;
 		spin_unlock(&qp->sq_lock);
 		goto unlock;
 	}
 	spin_lock(&qp->rq_lock);
-	if (qp->dead || qp->state == U4_QPS_ERR || qp->state < U4_QPS_RTR ||
+	if (qp->dead || qp->life != st->life || !u4_qp_receives(qp) ||
 	    (st->side == U4_RX_REQUEST && qp->e_psn != seg->psn) ||
 	    (st->side == U4_RX_DATAGRAM && qp->ud_run != st->ud_run) ||
 	    (seg->op != U4_OP_WRITE && !qp->have_rwqe))
@@ -279,16 +293,18 @@ void u4_xp_rx_confirm(struct u4_peer *peer, struct u4_rail *rail, struct u4_run 
 	ok = ok && !st->broken;
 	if (st->side == U4_RX_RESPONSE) {
 		u4_sq_lock(qp);
-		if (!qp->dead)
+		if (!qp->dead && qp->life == st->life)
 			u4_req_commit(qp, &st->seg, ok);
 		u4_sq_unlock(qp);
 		goto out;
 	}
 	spin_lock_bh(&qp->rq_lock);
-	if (!qp->dead && st->side == U4_RX_REQUEST) {
+	if (qp->dead || qp->life != st->life) {
+		/* Not of this connection. */
+	} else if (st->side == U4_RX_REQUEST) {
 		u4_rsp_commit(qp, &st->seg, ok, st->error);
 		u4_rx_defer(rail, qp);
-	} else if (!qp->dead && ok && qp->ud_run == st->ud_run && st->error != U4_ABSENT) {
+	} else if (ok && qp->ud_run == st->ud_run && st->error != U4_ABSENT) {
 		u4_ud_commit(qp, &st->seg, !st->error);
 	}
 	spin_unlock_bh(&qp->rq_lock);

@@ -604,6 +604,7 @@ struct u4_qp {
 	u8			state;		/* enum u4_qp_state, both locks; to an error under one */
 	struct u4_qp_attr	attr;		/* both locks */
 	u64			serial;		/* unlike the QPN never used again */
+	u32			life;		/* both locks; counts resets */
 
 	/* requester, under sq_lock */
 	spinlock_t		sq_lock ____cacheline_aligned_in_smp;

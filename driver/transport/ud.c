@@ -10,7 +10,7 @@ bool u4_ud_rx(struct u4_qp *qp, const struct u4_seg *seg)
 {
 	int ret;
 
-	if (qp->state < U4_QPS_RTR || qp->state == U4_QPS_ERR)
+	if (!u4_qp_receives(qp))
 		return false;
 	if (seg->rkey != qp->attr.qkey) {
 		u4_xp_count(qp->dev, U4_CNT_RX_QKEY, 1);

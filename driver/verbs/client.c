@@ -40,13 +40,15 @@ static int u4_vdev_make(struct u4_vdev *vdev)
 	get_device(&dev->ib.dev);	/* vdev->ibdev's, see u4_vdev_lost() */
 	mutex_unlock(&vdev->lock);
 
+	/* Once it is registered, somebody may unregister it. */
+	get_device(&dev->ib.dev);
 	err = u4_ibdev_register(dev);
-	if (err) {
+	if (!err)
+		u4_peer_set_ibdev(vdev->peer, dev_name(&dev->ib.dev));
+	put_device(&dev->ib.dev);
+	if (err)
 		ib_dealloc_device(&dev->ib);
-		return err;
-	}
-	u4_peer_set_ibdev(vdev->peer, dev_name(&dev->ib.dev));
-	return 0;
+	return err;
 }
 
 /* From dealloc_driver, whoever unregistered it. */

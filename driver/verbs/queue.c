@@ -138,11 +138,12 @@ int u4_queue_replace(struct u4_queue *old, struct u4_queue *new, spinlock_t *loc
 		     bool kernel_produces)
 {
 	u32 start, first, last, cons, at = 0, rounds = 0;
-	const struct u4_queue from = *old;	/* but for the index, nothing of it changes */
+	struct u4_queue from;	/* but for the index, nothing of it changes */
 	unsigned long flags;
 	int err = 0;
 
 	spin_lock_irqsave(lock, flags);
+	from = *old;
 	start = kernel_produces ? u4_queue_consumer(old) : old->index;
 	first = start;
 	for (;;) {

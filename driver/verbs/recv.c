@@ -36,7 +36,7 @@ static int u4_rq_post_one(struct u4_rq *rq, const struct ib_recv_wr *wr)
 
 	if (wr->num_sge < 0 || wr->num_sge > rq->max_sge)
 		return -EINVAL;
-	if (((prod - q->index) & q->mask) >= rq->max_wr)
+	if (((prod - q->index) & q->mask) >= READ_ONCE(rq->max_wr))
 		return -ENOMEM;
 	wqe = u4_queue_slot(q, prod);
 	wqe->wr_id = wr->wr_id;

@@ -88,7 +88,7 @@ int u4_modify_srq(struct ib_srq *ib, struct ib_srq_attr *attr, enum ib_srq_attr_
 		  struct ib_udata *udata)
 {
 	struct u4_srq *srq = to_u4_srq(ib);
-	u32 max_wr = mask & IB_SRQ_MAX_WR ? attr->max_wr : srq->rq.max_wr;
+	u32 max_wr = mask & IB_SRQ_MAX_WR ? attr->max_wr : READ_ONCE(srq->rq.max_wr);
 	unsigned long flags;
 	int err;
 
@@ -117,7 +117,7 @@ int u4_query_srq(struct ib_srq *ib, struct ib_srq_attr *attr)
 {
 	struct u4_srq *srq = to_u4_srq(ib);
 
-	attr->max_wr = srq->rq.max_wr;
+	attr->max_wr = READ_ONCE(srq->rq.max_wr);
 	attr->max_sge = srq->rq.max_sge;
 	attr->srq_limit = READ_ONCE(srq->limit);
 	return 0;
