@@ -68,6 +68,14 @@ test-frameworks: venv ## PyTorch on two virtual hosts (a large image and long im
 kernel-debug: ## build the sanitizer kernel (KASAN, UBSAN, lockdep, ...) into the cache (half an hour)
 	@$(SYSTEM_PYTHON) tests/lab/lab build --kernel debug
 
+.PHONY: kernel-kcsan
+kernel-kcsan: ## build the kernel that looks for data races of the driver (KCSAN) into the cache
+	@$(SYSTEM_PYTHON) tests/lab/lab build --kernel kcsan
+
+.PHONY: test-kcsan
+test-kcsan: venv ## the tests in virtual machines, on that kernel
+	@USB4RDMA_KERNEL=kcsan USB4RDMA_PATIENCE=6 $(PYTEST) -v --durations=15 tests/vm $(PYTEST_ARGS)
+
 .PHONY: test-debug
 test-debug: venv ## the tests in virtual machines, on the sanitizer kernel
 	@USB4RDMA_KERNEL=debug USB4RDMA_PATIENCE=6 $(PYTEST) -v --durations=15 tests/vm $(PYTEST_ARGS)

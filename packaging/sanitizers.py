@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which tests passed on the sanitizer kernel: a part of docs/reliability.md.
+"""Which tests passed on the sanitizer kernels: a part of docs/reliability.md.
 
 `make test-debug` leaves build/results/sanitizers/*.json (tests/vm/sanitized.py); gather() keeps the
-newest of each file of tests in docs/data/sanitizers.json.
+newest of each file of tests and kernel in docs/data/sanitizers.json.
 """
 
 from __future__ import annotations
@@ -25,15 +25,12 @@ def gather(kept: dict[str, Any], results: Path) -> dict[str, Any]:
 
 def part(kept: dict[str, Any]) -> str:
     """The table: what ran, what failed."""
-    body = [
-        (
-            code(f"{file}.py"),
-            str(result["ran"]),
-            ", ".join(map(code, result["failed"])) or "none",
-            f"{result['driver']}, {result['day']}",
-        )
-        for file, result in sorted(kept.items())
-    ]
-    made = table(("tests", "ran", "failed", "driver"), body, right=(1,))
+    body = []
+    for name, result in sorted(kept.items()):
+        file, _, label = name.partition("@")
+        failed = ", ".join(map(code, result["failed"])) or "none"
+        made_with = f"{result['driver']}, {result['day']}"
+        body.append((code(f"{file}.py"), label, str(result["ran"]), failed, made_with))
+    made = table(("tests", "kernel", "ran", "failed", "driver"), body, right=(2,))
     kernels = sorted({result["kernel"] for result in kept.values()})
-    return f"{made}\n\nKernel {', '.join(kernels)}." if kept else "Not recorded yet."
+    return f"{made}\n\nKernels: {', '.join(kernels)}." if kept else "Not recorded yet."

@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Build the sanitizer kernel: runs in the build root, sources below /source, results go to /out
+# Build a sanitizer kernel: runs in the build root, sources below /source, results go to /out
 # (vmlinux, modules/, headers/, version). Debian's own configuration is the start; what the
 # lab's hosts cannot use is left out, so that it takes minutes, not hours.
 set -eu
 : "${KDIR:?headers of the Debian kernel whose configuration is the start}"
+: "${LABEL:?debug or kcsan, see debug_kernel.py}"
 jobs=$(nproc)
 mkdir -p /out/tree
 cd /out/tree
@@ -17,11 +18,28 @@ make LSMOD=lsmod localmodconfig </dev/null >config.log 2>&1 || { yes '' | make L
 
 on() { for option; do ./scripts/config --enable "$option"; done; }
 off() { for option; do ./scripts/config --disable "$option"; done; }
-on KASAN KASAN_GENERIC KASAN_INLINE KASAN_VMALLOC UBSAN UBSAN_BOUNDS UBSAN_SHIFT UBSAN_BOOL UBSAN_ENUM
-on DEBUG_KERNEL PROVE_LOCKING PROVE_RCU DEBUG_LOCK_ALLOC DEBUG_ATOMIC_SLEEP DEBUG_SPINLOCK DEBUG_MUTEXES
-on DEBUG_KMEMLEAK DEBUG_OBJECTS DEBUG_OBJECTS_FREE DEBUG_OBJECTS_TIMERS DEBUG_OBJECTS_WORK
-on DEBUG_OBJECTS_RCU_HEAD DMA_API_DEBUG DEBUG_SG DEBUG_LIST DEBUG_NOTIFIERS DEBUG_NET
-on SLUB_DEBUG MAGIC_SYSRQ IKCONFIG FAULT_INJECTION FAILSLAB FAULT_INJECTION_DEBUG_FS
+on DEBUG_KERNEL SLUB_DEBUG MAGIC_SYSRQ IKCONFIG
+case $LABEL in
+debug)
+    on KASAN KASAN_GENERIC KASAN_INLINE KASAN_VMALLOC UBSAN UBSAN_BOUNDS UBSAN_SHIFT UBSAN_BOOL UBSAN_ENUM
+    on PROVE_LOCKING PROVE_RCU DEBUG_LOCK_ALLOC DEBUG_ATOMIC_SLEEP DEBUG_SPINLOCK DEBUG_MUTEXES
+    on DEBUG_KMEMLEAK DEBUG_OBJECTS DEBUG_OBJECTS_FREE DEBUG_OBJECTS_TIMERS DEBUG_OBJECTS_WORK
+    on DEBUG_OBJECTS_RCU_HEAD DMA_API_DEBUG DEBUG_SG DEBUG_LIST DEBUG_NOTIFIERS DEBUG_NET
+    on FAULT_INJECTION FAILSLAB FAULT_INJECTION_DEBUG_FS
+    ./scripts/config --set-val DEBUG_KMEMLEAK_MEM_POOL_SIZE 64000 --set-val LOCKDEP_CHAINS_BITS 18
+    wanted='KASAN UBSAN PROVE_LOCKING DEBUG_ATOMIC_SLEEP DEBUG_KMEMLEAK DEBUG_OBJECTS DMA_API_DEBUG'
+    instrumented=
+    ;;
+kcsan)
+    # Of the kernel nothing is instrumented, so that each report is about an access of a module
+    # that is built against it, and those are looked at often.
+    off KASAN
+    on KCSAN KCSAN_INTERRUPT_WATCHER KCSAN_REPORT_RACE_UNKNOWN_ORIGIN
+    ./scripts/config --set-val KCSAN_SKIP_WATCH 200 --set-val KCSAN_REPORT_ONCE_IN_MS 0
+    wanted='KCSAN KCSAN_INTERRUPT_WATCHER'
+    instrumented=KCSAN_SANITIZE=n
+    ;;
+esac
 off KFENCE SLUB_DEBUG_ON RANDOMIZE_BASE DEBUG_INFO_BTF DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT DEBUG_INFO_DWARF5 \
     MODULE_SIG SECURITY_LOCKDOWN_LSM RUST GCC_PLUGINS DRM SOUND MODULE_COMPRESS HIBERNATION_DEF \
     KASAN_KUNIT_TEST IMA EVM DEBUG_OBJECTS_SELFTEST
@@ -29,15 +47,15 @@ off KFENCE SLUB_DEBUG_ON RANDOMIZE_BASE DEBUG_INFO_BTF DEBUG_INFO_DWARF_TOOLCHAI
 off SCSI_CXGB3_ISCSI SCSI_CXGB4_ISCSI SCSI_BNX2_ISCSI BE2ISCSI SCSI_QLA_ISCSI QEDI ISCSI_TCP BNX2 CNIC \
     CHELSIO_T3 CHELSIO_T4 QED
 on DEBUG_INFO_NONE
-./scripts/config --set-val DEBUG_KMEMLEAK_MEM_POOL_SIZE 64000 --set-val LOCKDEP_CHAINS_BITS 18 \
-    --set-str SYSTEM_TRUSTED_KEYS '' --set-str SYSTEM_REVOCATION_KEYS '' --set-str MODULE_SIG_KEY '' \
-    --set-str LOCALVERSION -usb4rdma-debug --set-val FRAME_WARN 4096
+./scripts/config --set-str SYSTEM_TRUSTED_KEYS '' --set-str SYSTEM_REVOCATION_KEYS '' --set-str MODULE_SIG_KEY '' \
+    --set-str LOCALVERSION "-usb4rdma-$LABEL" --set-val FRAME_WARN 4096
 make olddefconfig >>config.log 2>&1
-for option in KASAN UBSAN PROVE_LOCKING DEBUG_ATOMIC_SLEEP DEBUG_KMEMLEAK DEBUG_OBJECTS DMA_API_DEBUG; do
+for option in $wanted; do
     grep -q "^CONFIG_$option=y" .config || { echo "the configuration lost $option" >&2; exit 1; }
 done
 
-make -j"$jobs" vmlinux modules >build.log 2>&1 || { grep -n -m 20 -E 'error|Error' build.log >&2; tail -n 5 build.log >&2; exit 1; }
+# shellcheck disable=SC2086 # nothing, or a variable
+make -j"$jobs" $instrumented vmlinux modules >build.log 2>&1 || { grep -n -m 20 -E 'error|Error' build.log >&2; tail -n 5 build.log >&2; exit 1; }
 version=$(make -s kernelrelease)
 rm -rf /out/modules /out/headers
 mkdir -p /out/modules/usr /out/headers

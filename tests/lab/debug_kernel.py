@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The sanitizer kernel: Debian's 7.2 source and configuration with KASAN, UBSAN, lockdep,
-DEBUG_ATOMIC_SLEEP, KMEMLEAK, DEBUG_OBJECTS and DMA_API_DEBUG, and without what no host can use.
+"""The sanitizer kernels: Debian's 7.2 source and configuration without what no host can use.
 
-debug-kernel.sh does the work in the build root. Its result goes into the cache; `make
-kernel-debug` builds it, `lab up --kernel debug` boots it.
+"debug" has KASAN, UBSAN, lockdep, DEBUG_ATOMIC_SLEEP, KMEMLEAK, DEBUG_OBJECTS and DMA_API_DEBUG;
+"kcsan" looks for data races of modules that are built against it. debug-kernel.sh does the work in
+the build root. Its result goes into the cache; `make kernel-debug` builds it, `lab up --kernel
+debug` boots it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from . import cache, chroot, roots
 from .progress import step
 
 BASE = "7.2"
+DEBUG, KCSAN = "debug", "kcsan"
+LABELS = (DEBUG, KCSAN)
 SCRIPT = Path(__file__).resolve().with_name("debug-kernel.sh")
 
 # What hosts load; modules that these need come along by themselves.
@@ -30,7 +33,7 @@ MODULES = (
 SOURCE = roots.RootSpec(name="source", packages=(f"linux-source-{BASE}",))
 
 
-def folder() -> Path:
+def folder(label: str) -> Path:
     """The directory with vmlinux, modules/, headers/ and version; built if it is not there."""
     build_root = roots.ensure(roots.BUILD)
     base = (build_root / "srv/kernels" / BASE / "version").read_text(encoding="ascii").strip()
@@ -38,16 +41,16 @@ def folder() -> Path:
     recipe = SCRIPT.read_text(encoding="utf-8")
     return cache.ensure(
         "sanitizer",
-        "debug",
+        label,
         [recipe, MODULES, base],
-        lambda target: _build(build_root, base, recipe, target),
+        lambda target: _build(label, build_root, base, recipe, target),
     )
 
 
-def _build(build_root: Path, base: str, recipe: str, target: Path) -> None:
+def _build(label: str, build_root: Path, base: str, recipe: str, target: Path) -> None:
     source = roots.ensure(SOURCE)
     target.mkdir()
-    with step("building the sanitizer kernel (about half an hour on two cores)"):
+    with step(f"building the sanitizer kernel {label} (about half an hour on two cores)"):
         chroot.run(
             build_root,
             ["/bin/sh", "-c", recipe],
@@ -55,6 +58,6 @@ def _build(build_root: Path, base: str, recipe: str, target: Path) -> None:
                 chroot.Bind(source, "/source"),
                 chroot.Bind(target, "/out", writable=True),
             ],
-            env={"KDIR": f"/usr/src/linux-headers-{base}", "MODULES": MODULES},
+            env={"KDIR": f"/usr/src/linux-headers-{base}", "MODULES": MODULES, "LABEL": label},
         )
     chroot.remove_tree(target / "tree")

@@ -13,8 +13,7 @@ from .errors import BuildError, UsageError
 from .paths import GUEST_FILES
 from .progress import step
 
-DEBUG = "debug"
-LABELS = (*roots.KERNELS, DEBUG)
+LABELS = (*roots.KERNELS, *debug_kernel.LABELS)
 DEFAULT = "7.2"
 _REVISION = 4
 
@@ -94,14 +93,15 @@ class Kernel:
 
     @property
     def headers(self) -> Path | None:
-        """What modules are built against, if it is not in the build root: the debug kernel's."""
-        return debug_kernel.folder() / "headers" if self.label == DEBUG else None
+        """What modules are built against, if not in the build root: a sanitizer kernel's."""
+        sanitizers = self.label in debug_kernel.LABELS
+        return debug_kernel.folder(self.label) / "headers" if sanitizers else None
 
 
 def ensure(label: str = DEFAULT) -> Kernel:
     """The kernel called `label`, made ready if it was not."""
-    if label == DEBUG:
-        return _ensure_debug()
+    if label in debug_kernel.LABELS:
+        return _ensure_sanitizers(label)
     if label not in roots.KERNELS:
         raise UsageError(f"there is no kernel {label!r}", f"use one of {', '.join(LABELS)}")
     packages = roots.ensure(roots.BUILD) / "srv/kernels" / label
@@ -119,8 +119,8 @@ def ensure(label: str = DEFAULT) -> Kernel:
     return Kernel(label, version, folder)
 
 
-def _ensure_debug() -> Kernel:
-    built = debug_kernel.folder()
+def _ensure_sanitizers(label: str) -> Kernel:
+    built = debug_kernel.folder(label)
     version = (built / "version").read_text(encoding="ascii").strip()
     initrd_files = cache.digest_of_files(list(GUEST_FILES.glob("initrd-*")), GUEST_FILES)
 
@@ -131,7 +131,7 @@ def _ensure_debug() -> Kernel:
         _finish(version, roots.ensure(roots.TOOLS), target)
 
     key = [built.name, _REVISION, initrd_files, str(roots.path_of(roots.TOOLS))]
-    return Kernel(DEBUG, version, cache.ensure("kernels", DEBUG, key, make))
+    return Kernel(label, version, cache.ensure("kernels", label, key, make))
 
 
 def _build(label: str, version: str, packages: Path, target: Path) -> None:

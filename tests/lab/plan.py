@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import accel, disk, extras, images, kernels, tools, tsc
+from . import accel, debug_kernel, disk, extras, images, kernels, tools, tsc
 from .errors import UsageError
 from .topology import Topology, from_file, from_options
 
@@ -60,15 +60,18 @@ class Options:
         if self.kernel not in kernels.LABELS:
             raise UsageError(f"--kernel {self.kernel}: use one of {', '.join(kernels.LABELS)}")
         mem = self.mem or (MEMORY_SYSTEMD if init == "systemd" else MEMORY_FAST)
-        if not self.mem and self.kernel == kernels.DEBUG:
+        if not self.mem and self.kernel == debug_kernel.DEBUG:
             mem += MEMORY_DEBUG
+        # What one processor does meets nothing but its own interrupts.
+        cpus = max(self.cpus, 2) if self.kernel == debug_kernel.KCSAN else self.cpus
         if mem < MEMORY_LEAST:
             raise UsageError(f"--mem {mem}: a host needs at least {MEMORY_LEAST} MiB")
         if not 0 <= self.disk <= 64:
             raise UsageError(f"--disk {self.disk}: use 0 (none) to 64 GiB")
         if not 1 <= self.cpus <= 64:
             raise UsageError(f"--cpus {self.cpus}: use 1 to 64")
-        return dataclasses.replace(self, init=init, mem=mem, extra=extras.checked(self.extra))
+        extra = extras.checked(self.extra)
+        return dataclasses.replace(self, init=init, mem=mem, cpus=cpus, extra=extra)
 
     def layout(self) -> Topology:
         """The hosts and cables these options ask for."""

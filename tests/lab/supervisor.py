@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import kernels, patience, state
+from . import debug_kernel, patience, state
 from .cable import Cable
 from .channel import LINE_MAX
 from .errors import BootError, GuestGone, LabError, UsageError
@@ -63,9 +63,9 @@ class Supervisor:
 
     def answer_seconds(self) -> float:
         """How long a host may take to boot or to go down."""
-        debug = self.plan.options.kernel == kernels.DEBUG
+        slow = self.plan.options.kernel in debug_kernel.LABELS
         return ANSWER_SECONDS[self.plan.options.init] * max(
-            patience.factor(), patience.DEBUG_KERNEL if debug else 1.0
+            patience.factor(), patience.DEBUG_KERNEL if slow else 1.0
         )
 
     async def wait_answer(self, machine: Machine, other_than: str = "") -> None:

@@ -20,7 +20,7 @@ import pytest
 import scenario
 import versions
 from compat import Compatibility
-from lab import kernels
+from lab import debug_kernel, kernels
 from lab.api import Lab
 from lab.errors import LabError
 from lab.patience import factor
@@ -28,7 +28,9 @@ from lab.progress import say
 from sanitized import Outcomes
 
 LOGS = Path(__file__).resolve().parents[2] / "build/test-logs"
-SANITIZERS = os.environ.get(pairs.KERNEL) == kernels.DEBUG
+KERNEL = os.environ.get(pairs.KERNEL) or kernels.DEFAULT
+# Whether it is a kernel that looks for faults instead of running fast.
+SANITIZERS = KERNEL in debug_kernel.LABELS
 OUTCOMES = Outcomes()
 REPORT = pytest.StashKey[dict[str, pytest.TestReport]]()
 # Lines that a kernel prints for what a test does on purpose, and that mean no trouble.
@@ -49,7 +51,7 @@ class Keeper:
     def want(self, options: dict[str, Any]) -> Lab:
         """The lab with these options, in working order; USB4RDMA_KERNEL says which kernel the
         hosts run where the test does not."""
-        options = {"kernel": os.environ.get(pairs.KERNEL) or kernels.DEFAULT} | options
+        options = {"kernel": KERNEL} | options
         if self.lab is not None and (self.options != options or not self.healthy()):
             self.end()
         if self.lab is None:
@@ -60,7 +62,7 @@ class Keeper:
             except LabError:
                 give_up(name)
                 raise
-            if options.get("kernel") == kernels.DEBUG:
+            if options.get("kernel") == debug_kernel.DEBUG:
                 scenario.scan_memory_at_the_end_only(self.lab)
         return self.lab
 
@@ -85,7 +87,7 @@ class Keeper:
         if self.lab is None:
             return
         leaks = ""
-        if self.options.get("kernel") == kernels.DEBUG:
+        if self.options.get("kernel") == debug_kernel.DEBUG:
             with contextlib.suppress(LabError):
                 leaks = scenario.memory_leaks(self.lab)
         if leaks:
@@ -174,7 +176,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """What the sanitizer kernel had to say is kept."""
+    """What a sanitizer kernel had to say is kept."""
     if SANITIZERS:
         OUTCOMES.note(report.nodeid, report.when or "", report.outcome)
 
@@ -182,4 +184,4 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_sessionfinish() -> None:
     """For docs/reliability.md."""
     if SANITIZERS and (OUTCOMES.ran or OUTCOMES.failed):
-        OUTCOMES.write(versions.current(), kernels.ensure(kernels.DEBUG).version)
+        OUTCOMES.write(versions.current(), KERNEL, kernels.ensure(KERNEL).version)

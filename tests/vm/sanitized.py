@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which tests ran on the sanitizer kernel and what came of them, for docs/reliability.md.
+"""Which tests ran on a sanitizer kernel and what came of them, for docs/reliability.md.
 
-A file of tests has one file in build/results/sanitizers/, written anew by each run that had tests
-of it; packaging/sanitizers.py makes the table.
+A file of tests has one file for each such kernel in build/results/sanitizers/, written anew by each
+run that had tests of it; packaging/sanitizers.py makes the table.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Outcomes:
         if when == "call" and outcome != "skipped":
             self.ran[Path(file).name].add(name)
 
-    def write(self, driver: str, kernel: str) -> None:
-        """Keep it."""
+    def write(self, driver: str, label: str, kernel: str) -> None:
+        """Keep it. `label` is what the lab calls the kernel, "debug" or "kcsan"."""
         for file in {*self.ran, *self.failed}:
             result = {
                 "ran": len(self.ran[file]),
@@ -43,5 +43,5 @@ class Outcomes:
                 "day": datetime.now(UTC).date().isoformat(),
             }
             self.folder.mkdir(parents=True, exist_ok=True)
-            path = self.folder / f"{Path(file).stem}.json"
+            path = self.folder / f"{Path(file).stem}@{label}.json"
             path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
