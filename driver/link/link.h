@@ -250,6 +250,8 @@ void u4_rail_send(struct u4_burst *burst, enum u4_kind kind, unsigned int len,
  * is known as late as the poll finds it out. Any context, until the rail's rail_down().
  */
 bool u4_rail_has_read(const struct u4_rail *rail, u64 mark);
+/* Find it out now. Under RCU, bottom halves off, no lock of the layers above held. */
+void u4_rail_look(struct u4_rail *rail);
 
 /**
  * struct u4_waiter - wants to be called when a rail has room again

@@ -324,6 +324,11 @@ void u4_rail_tx_reap(struct u4_rail *rail)
 	local_bh_enable();
 }
 
+void u4_rail_look(struct u4_rail *rail)
+{
+	u4_rail_tx_reap(rail);
+}
+
 /* The ring's interrupt: hardirq, under the ring's and the NHI's locks. */
 void u4_rail_tx_start_poll(void *data)
 {

@@ -207,6 +207,7 @@ void u4_req_stop(struct u4_qp *qp);		/* process; no lock held */
 void u4_req_reset(struct u4_qp *qp, u32 psn);	/* sq_lock */
 void u4_req_flush(struct u4_qp *qp);		/* sq_lock */
 void u4_req_restart(struct u4_qp *qp);		/* sq_lock: send again from the oldest */
+void u4_req_tell(struct u4_qp *qp);		/* sq_lock: of what is over, as far as may be */
 void u4_req_rail_gone(struct u4_qp *qp, const struct u4_rail *rail);	/* sq_lock */
 /* sq_lock: the queue pair ends; @status is that of the oldest request, the others are flushed. */
 void u4_req_abort(struct u4_qp *qp, enum u4_status status);

@@ -96,7 +96,7 @@ static bool u4_req_in_ring(const struct u4_qp *qp, const struct u4_swqe *wqe)
 }
 
 /* Tell the consumer what is over, as far as it may have its memory again. */
-static void u4_req_tell(struct u4_qp *qp)
+void u4_req_tell(struct u4_qp *qp)
 {
 	while (qp->sq_told != qp->sq_una) {
 		struct u4_swqe *wqe = u4_sq_at(qp, qp->sq_told);

@@ -19,6 +19,7 @@ enum u4_rx_side { U4_RX_NONE, U4_RX_REQUEST, U4_RX_RESPONSE, U4_RX_DATAGRAM, U4_
 /**
  * struct u4_rx_state - what a rail is receiving; lives in struct u4_run
  * @acks: QPs that owe something to the peer, until the batch ends
+ * @held: QPs whose consumer is to be told of an end when a ring has read its memory
  * @serial: of the QP of the run; multicast: what u4_mc_rx() said
  * @qpn: its number
  * @life: of that QP: what was begun before a reset is none of the next connection's
@@ -31,6 +32,7 @@ enum u4_rx_side { U4_RX_NONE, U4_RX_REQUEST, U4_RX_RESPONSE, U4_RX_DATAGRAM, U4_
  */
 struct u4_rx_state {
 	struct u4_qp	*acks;
+	struct u4_qp	*held;
 	u64		serial;
 	u32		qpn;
 	u32		life;
@@ -60,10 +62,43 @@ void u4_rx_defer(struct u4_rail *rail, struct u4_qp *qp)
 	st->acks = qp;
 }
 
+/* Under sq_lock. What was answered in this batch may have been read since it began. */
+static void u4_rx_hold(struct u4_rx_state *st, struct u4_qp *qp)
+{
+	if (qp->held_queued || qp->sq_told == qp->sq_una)
+		return;
+	qp->held_queued = true;
+	qp->held_next = st->held;
+	st->held = qp;
+}
+
+static void u4_rx_tell(struct u4_qp *qp)
+{
+	struct u4_rail *rail;
+
+	u4_sq_lock(qp);
+	rail = qp->tx_rail;
+	u4_sq_unlock(qp);
+	/* It goes after a grace period at the earliest. */
+	if (rail)
+		u4_rail_look(rail);
+	u4_sq_lock(qp);
+	qp->held_queued = false;
+	if (!qp->dead)
+		u4_req_tell(qp);
+	u4_sq_unlock(qp);
+}
+
 void u4_xp_rx_batch_end(struct u4_peer *peer, struct u4_rail *rail)
 {
 	struct u4_rx_state *st = u4_rx_state(u4_rail_run(rail));
 
+	while (st->held) {
+		struct u4_qp *qp = st->held;
+
+		st->held = qp->held_next;
+		u4_rx_tell(qp);
+	}
 	while (st->acks) {
 		struct u4_qp *qp = st->acks;
 
@@ -123,6 +158,7 @@ static bool u4_rx_response(struct u4_qp *qp, struct u4_rx_state *st, const struc
 	st->life = qp->life;
 	if (u4_rx_takes(qp, loop) && seg->sqpn == qp->attr.dest_qpn)
 		taken = u4_req_rx(qp, seg, seg->nraw);
+	u4_rx_hold(st, qp);
 	spin_unlock(&qp->sq_lock);
 	return taken;
 }
@@ -295,6 +331,7 @@ void u4_xp_rx_confirm(struct u4_peer *peer, struct u4_rail *rail, struct u4_run 
 		u4_sq_lock(qp);
 		if (!qp->dead && qp->life == st->life)
 			u4_req_commit(qp, &st->seg, ok);
+		u4_rx_hold(st, qp);
 		u4_sq_unlock(qp);
 		goto out;
 	}

@@ -618,6 +618,8 @@ struct u4_qp {
 	struct u4_rail		*tx_rail;	/* that read memory in place last, or NULL */
 	u64			tx_mark;	/* of the last such frames */
 	u32			tx_rail_nr;	/* changes with @tx_rail */
+	struct u4_qp		*held_next;	/* chain of a rail's batch, see rx.c */
+	bool			held_queued;	/* @held_next is in use */
 	u32			cur_off;	/* next byte of sq_cur's message */
 	u32			una_off;	/* first byte of sq_una's not acknowledged */
 	u32			una_psn;	/* PSN of that segment */
