@@ -102,7 +102,7 @@ void u4_req_tell(struct u4_qp *qp)
 		struct u4_swqe *wqe = u4_sq_at(qp, qp->sq_told);
 
 		if (u4_req_in_ring(qp, wqe)) {
-			u4_xp_count(qp->dev, U4_CNT_TX_HELD, 1);
+			/* Unless something else comes by here before that. */
 			timer_reduce(&qp->retry_timer, jiffies + 1);
 			return;
 		}
@@ -946,8 +946,10 @@ static void u4_req_retry_timer(struct timer_list *timer)
 	unsigned long next;
 
 	spin_lock(&qp->sq_lock);
-	if (!qp->dead)
+	if (!qp->dead && qp->sq_told != qp->sq_una) {
+		u4_xp_count(qp->dev, U4_CNT_TX_HELD, 1);
 		u4_req_tell(qp);
+	}
 	if (qp->dead || qp->sq_una == qp->sq_prod || !u4_qp_sends(qp))
 		goto unlock;
 	rcu_read_lock();

@@ -451,8 +451,8 @@ static void edge_answer_ahead(enum u4_op op, enum u4_status status)
 	for (i = 0; i < ARRAY_SIZE(edge_status); i++)
 		CHECK(!edge_status[i], "told of %u that its memory is free", edge_status[i]);
 	CHECK(!u4_sq_next(qp), "a request is replaced that the consumer was not told of");
-	CHECK(qp->dev->counters[U4_CNT_TX_HELD], "not counted");
 	CHECK(run_timer(), "nobody looks again");
+	CHECK(qp->dev->counters[U4_CNT_TX_HELD], "not counted");
 	CHECK(!edge_status[status], "told though the ring has read nothing");
 
 	while (rails[0].head->seq < 4)
