@@ -294,12 +294,15 @@ static struct u4_slot *tx_next_done(struct u4_rail *rail)
 	struct ring_frame *frame;
 	struct u4_slot *slot;
 
+	/* Frames that a ring refuses would overtake those in it: all end when it has stopped. */
+	if (rail->halted)
+		return NULL;
 	slot = list_first_entry_or_null(&rail->late, struct u4_slot, frame.list);
 	if (slot) {
 		list_del_init(&slot->frame.list);
 		return slot;
 	}
-	frame = rail->posted && !rail->halted ? tb_ring_poll(rail->tx) : NULL;
+	frame = rail->posted ? tb_ring_poll(rail->tx) : NULL;
 	return frame ? container_of(frame, struct u4_slot, frame) : NULL;
 }
 

@@ -9,8 +9,6 @@
 
 #include "internal.h"
 
-#define U4_SHUTDOWN_WAIT	(HZ / 2)
-
 const char * const u4_xp_counter_names[U4_NUM_COUNTERS] = {
 	[U4_CNT_TX_SEGMENTS]	= "tx_segments",
 	[U4_CNT_TX_BYTES]	= "tx_bytes",
@@ -179,7 +177,7 @@ static bool u4_xpdev_all_told(struct u4_xpdev *dev)
 
 void u4_xpdev_shutdown(struct u4_xpdev *dev)
 {
-	unsigned long end = jiffies + U4_SHUTDOWN_WAIT;
+	unsigned long end = jiffies + U4_RING_WAIT;
 
 	u4_xpdev_end(dev, false);
 	/* What the rings are still reading is told when they are through. */
@@ -204,8 +202,7 @@ static void u4_xpdev_rail_gone(struct u4_xpdev *dev, const struct u4_rail *rail)
 	rcu_read_lock();
 	xa_for_each(&dev->qps, index, qp) {
 		u4_sq_lock(qp);
-		if (!qp->dead)
-			u4_req_rail_gone(qp, rail);
+		u4_req_rail_gone(qp, rail);
 		u4_sq_unlock(qp);
 	}
 	rcu_read_unlock();

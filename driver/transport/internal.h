@@ -20,6 +20,8 @@
  */
 #define U4_PROBE_PART		32
 #define U4_PROBE_MIN		2ul
+/* What is to be told, or given back, waits so long for a ring that does not go on, in jiffies. */
+#define U4_RING_WAIT		(HZ / 2)
 /* Wrong keys before an unreliable QP is shut: it gets no NAK, guessing must cost. */
 #define U4_BAD_KEYS_MAX		64
 
@@ -208,6 +210,7 @@ void u4_req_reset(struct u4_qp *qp, u32 psn);	/* sq_lock */
 void u4_req_flush(struct u4_qp *qp);		/* sq_lock */
 void u4_req_restart(struct u4_qp *qp);		/* sq_lock: send again from the oldest */
 void u4_req_tell(struct u4_qp *qp);		/* sq_lock: of what is over, as far as may be */
+bool u4_req_ring_reads(const struct u4_qp *qp);	/* sq_lock: memory that was sent in place */
 void u4_req_rail_gone(struct u4_qp *qp, const struct u4_rail *rail);	/* sq_lock */
 /* sq_lock: the queue pair ends; @status is that of the oldest request, the others are flushed. */
 void u4_req_abort(struct u4_qp *qp, enum u4_status status);

@@ -2,11 +2,12 @@
 /*
  * The life of a queue pair: making, modifying, failing, destroying.
  *
- * A QP is found under RCU by its number. u4_qp_destroy() takes it out of the
- * table and marks it dead under both locks; whoever found it before sees the mark
- * when it has the lock. So destroying waits for nobody, least of all the peer.
+ * A QP is found under RCU by its number. u4_qp_destroy() marks it dead under both
+ * locks and takes it out of the table; whoever finds it meanwhile sees the mark when
+ * it has the lock. So destroying waits for our own ring, and never for the peer.
  */
 #include <linux/atomic.h>
+#include <linux/delay.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -132,21 +133,44 @@ err_count:
 	return ERR_PTR(ret);
 }
 
+/*
+ * The memory of requests that were forgotten is the consumer's again: wait for the ring that
+ * reads it, but not for one that stands still, which is reset before long.
+ */
+static void u4_qp_wait_ring(struct u4_qp *qp)
+{
+	unsigned long end = jiffies + U4_RING_WAIT;
+	bool reads;
+
+	for (;;) {
+		u4_sq_lock(qp);
+		reads = u4_req_ring_reads(qp);
+		u4_sq_unlock(qp);
+		if (!reads || time_after(jiffies, end))
+			return;
+		usleep_range(100, 200);
+	}
+}
+
 void u4_qp_destroy(struct u4_qp *qp)
 {
 	struct u4_xpdev *dev = qp->dev;
 
-	xa_erase(&dev->qps, qp->qpn);
-	cmpxchg(&dev->near_qps[qp->qpn & (U4_NEAR - 1)], RCU_INITIALIZER(qp), NULL);
-	u4_mc_leave(qp);
-
+	/* Still in the table, so that a rail that goes is forgotten here, too. */
 	spin_lock_bh(&qp->rq_lock);
 	spin_lock(&qp->sq_lock);
 	qp->dead = true;
 	WRITE_ONCE(qp->state, U4_QPS_RESET);
 	spin_unlock(&qp->sq_lock);
 	spin_unlock_bh(&qp->rq_lock);
+	u4_qp_wait_ring(qp);
+	u4_sq_lock(qp);
+	qp->tx_rail = NULL;
+	u4_sq_unlock(qp);
 
+	xa_erase(&dev->qps, qp->qpn);
+	cmpxchg(&dev->near_qps[qp->qpn & (U4_NEAR - 1)], RCU_INITIALIZER(qp), NULL);
+	u4_mc_leave(qp);
 	u4_req_stop(qp);
 	u4_fault_stop(qp);
 	u4_rail_unwait(&qp->rq_waiter);
@@ -210,6 +234,8 @@ void u4_qp_modify(struct u4_qp *qp, const struct u4_qp_attr *attr, enum u4_qp_st
 	u4_sq_run(qp);
 	spin_unlock(&qp->sq_lock);
 	spin_unlock_bh(&qp->rq_lock);
+	if (state == U4_QPS_RESET)
+		u4_qp_wait_ring(qp);
 }
 
 void u4_qp_kill(struct u4_qp *qp)

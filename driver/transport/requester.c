@@ -122,13 +122,19 @@ void u4_req_rail_gone(struct u4_qp *qp, const struct u4_rail *rail)
 		return;
 	qp->tx_rail = NULL;
 	qp->tx_rail_nr++;
-	u4_req_tell(qp);
+	if (!qp->dead)
+		u4_req_tell(qp);
+}
+
+bool u4_req_ring_reads(const struct u4_qp *qp)
+{
+	return qp->tx_rail && !u4_rail_has_read(qp->tx_rail, qp->tx_mark);
 }
 
 /* One mark tells of one ring: until that has read all, another one is given copies. */
 static bool u4_req_other_reads(const struct u4_qp *qp, const struct u4_rail *rail)
 {
-	return qp->tx_rail && qp->tx_rail != rail && !u4_rail_has_read(qp->tx_rail, qp->tx_mark);
+	return qp->tx_rail != rail && u4_req_ring_reads(qp);
 }
 
 static void u4_req_reads(struct u4_qp *qp, struct u4_swqe *wqe, struct u4_rail *rail, u64 mark)
@@ -949,6 +955,11 @@ static void u4_req_retry_timer(struct timer_list *timer)
 	if (!qp->dead && qp->sq_told != qp->sq_una) {
 		u4_xp_count(qp->dev, U4_CNT_TX_HELD, 1);
 		u4_req_tell(qp);
+		/* Nobody was silent while nothing was asked. */
+		if (qp->sq_una == qp->sq_prod) {
+			qp->progress = jiffies;
+			qp->probe_after = u4_req_probe_first(qp);
+		}
 	}
 	if (qp->dead || qp->sq_una == qp->sq_prod || !u4_qp_sends(qp))
 		goto unlock;

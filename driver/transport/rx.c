@@ -65,7 +65,7 @@ void u4_rx_defer(struct u4_rail *rail, struct u4_qp *qp)
 /* Under sq_lock. What was answered in this batch may have been read since it began. */
 static void u4_rx_hold(struct u4_rx_state *st, struct u4_qp *qp)
 {
-	if (qp->held_queued || qp->sq_told == qp->sq_una)
+	if (qp->dead || qp->held_queued || qp->sq_told == qp->sq_una)
 		return;
 	qp->held_queued = true;
 	qp->held_next = st->held;

@@ -185,6 +185,7 @@ static inline int shim_alloc(struct xarray *xa, u32 *id, u32 lo, u32 hi, u32 *ne
 
 extern unsigned long jiffies;
 #define time_before(a, b)	((long)((a) - (b)) < 0)
+#define time_after(a, b)	time_before(b, a)
 #define nsecs_to_jiffies(n)	((unsigned long)((n) / (1000000000ull / HZ)))
 
 struct timer_list {

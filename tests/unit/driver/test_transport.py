@@ -108,6 +108,7 @@ EDGES = {
     "own_source": "a datagram from the cable in our own name is dropped",
     "acknowledged_ahead": "no memory is given back that our ring has yet to read, acknowledged",
     "refused_ahead": "no memory is given back that our ring has yet to read, refused",
+    "ring_awaited": "a reset waits, but not for ever, for the ring that reads memory",
     "ring_gone": "memory is given back when the ring that was to read it is gone",
     "rail_gone": "an unreliable connection goes on over another rail",
 }

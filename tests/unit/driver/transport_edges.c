@@ -475,6 +475,25 @@ static void edge_refused_ahead(void)
 	edge_answer_ahead(U4_OP_NAK, U4_REM_ACCESS_ERR);
 }
 
+/* Whoever resets or destroys a queue pair has its memory again; a ring that stands is not awaited. */
+static void edge_ring_awaited(void)
+{
+	struct u4_qp *qp = edge_qp(U4_QPT_RC);
+	struct u4_qp_attr attr = qp->attr;
+	unsigned long before;
+
+	ring = 256;
+	edge_post_region(qp, 10000);
+	before = jiffies;
+	u4_qp_modify(qp, &attr, U4_QPS_RESET);
+	CHECK(jiffies - before >= U4_RING_WAIT, "reset after %lu ticks", jiffies - before);
+	before = jiffies;
+	edge_deliver_all();
+	u4_qp_modify(qp, &attr, U4_QPS_RESET);
+	u4_qp_destroy(qp);
+	CHECK(jiffies == before, "waited for a ring that is through");
+}
+
 /* The ring is gone, and with it what it had yet to read. */
 static void edge_ring_gone(void)
 {
@@ -636,6 +655,7 @@ int main(int argc, char **argv)
 	EDGE(own_source);
 	EDGE(acknowledged_ahead);
 	EDGE(refused_ahead);
+	EDGE(ring_awaited);
 	EDGE(ring_gone);
 	EDGE(rail_gone);
 	return 2;
