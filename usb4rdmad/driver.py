@@ -184,7 +184,10 @@ class SysfsDriver:
         self._command(name, IOC_DEAUTHORIZE, b"", "deauthorising")
 
     def forget(self, peer: Identity) -> None:
-        """Remove a peer's device through the control device."""
+        """Remove a peer's device through the control device.
+
+        The kernel goes on alone where users of the device keep it for longer.
+        """
         try:
             fd = os.open(self._dev / "control", os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
@@ -192,7 +195,9 @@ class SysfsDriver:
         try:
             self._ioctl(fd, IOC_FORGET, bytearray(_FORGET.pack(peer)))
         except OSError as error:
-            if error.errno != errno.ENOENT:
+            if error.errno == errno.EINPROGRESS:
+                log.info("the device of the forgotten peer goes once its users have let go of it")
+            elif error.errno != errno.ENOENT:
                 raise self._error("forgetting a peer", error) from None
         finally:
             os.close(fd)

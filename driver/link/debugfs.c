@@ -24,10 +24,12 @@ static const char *const phase_names[] = {
 static void summary_rail(struct seq_file *file, struct u4_rail *rail)
 {
 	seq_printf(file, "  rail: rx next %u tag %08x, tx seq %u limit %u tag %08x\n",
-		   rail->track.next, rail->rx_tag, rail->tx_seq, rail->tx_limit, rail->tx_tag);
+		   READ_ONCE(rail->track.next), rail->rx_tag, READ_ONCE(rail->tx_seq),
+		   READ_ONCE(rail->tx_limit), rail->tx_tag);
 	seq_printf(file, "  rail: free %u reserved %u posted %u, waiters %s, watch %s\n",
-		   rail->nfree, rail->reserved, rail->posted,
-		   str_yes_no(!list_empty(&rail->waiters)), str_on_off(rail->watch_on));
+		   READ_ONCE(rail->nfree), READ_ONCE(rail->reserved), READ_ONCE(rail->posted),
+		   str_yes_no(!list_empty(&rail->waiters)),
+		   str_on_off(READ_ONCE(rail->watch_on)));
 	if (rail->rx && rail->tx)
 		seq_printf(file, "  rail: rings rx %d tx %d\n", rail->rx->hop, rail->tx->hop);
 }
@@ -37,10 +39,12 @@ static int summary_link(struct u4_link *link, void *data)
 	struct seq_file *file = data;
 
 	seq_printf(file, "%s: %s, authorized %d, instance %llu, phase %s, route 0x%llx\n",
-		   dev_name(&link->dev), u4_state_names[link->state], link->authorized,
-		   link->instance, phase_names[link->facts.phase], link->xd->route);
-	seq_printf(file, "  hops: out %d in %d, paths %s, %u Gb/s x %u\n", link->out_hopid,
-		   link->in_hopid, str_on_off(link->paths_on), link->xd->link_speed,
+		   dev_name(&link->dev), u4_state_names[READ_ONCE(link->state)],
+		   READ_ONCE(link->authorized), READ_ONCE(link->instance),
+		   phase_names[READ_ONCE(link->facts.phase)], link->xd->route);
+	seq_printf(file, "  hops: out %d in %d, paths %s, %u Gb/s x %u\n",
+		   READ_ONCE(link->out_hopid), READ_ONCE(link->in_hopid),
+		   str_on_off(READ_ONCE(link->paths_on)), READ_ONCE(link->xd->link_speed),
 		   u4_link_lanes(link->xd));
 	mutex_lock(&link->hw_lock);
 	if (link->rail)
@@ -56,7 +60,7 @@ static void summary_peer(struct u4_peer *peer, void *data)
 	unsigned int i;
 
 	seq_printf(file, "%s: %s %s, links %u, rails %u, users %d\n", dev_name(&peer->dev),
-		   peer->ibdev, peer->netdev->name, peer->links, peer->nrails,
+		   peer->ibdev, peer->netdev->name, READ_ONCE(peer->links), READ_ONCE(peer->nrails),
 		   atomic_read(&peer->users));
 	u4_peer_counters(peer, values);
 	for (i = 0; i < U4_PEER_COUNTERS; i++)

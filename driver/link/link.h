@@ -42,7 +42,8 @@ struct u4_slot;
  * The fields below @client are the link core's own: @nrails is the length of
  * @rails, written under the core's lock; @users counts rails that were made;
  * @past holds the counters of rails that are no more; @live has the rails that
- * were visible once and are not halted yet.
+ * were visible once and are not halted yet; @go_work takes the devices away once
+ * the peer is forgotten, after which @gone is completed.
  */
 struct u4_peer {
 	struct device		dev;
@@ -62,6 +63,8 @@ struct u4_peer {
 	u64			past[U4_PEER_COUNTERS];
 	struct list_head	node;
 	struct list_head	live;
+	struct work_struct	go_work;
+	struct completion	gone;
 	char			ibdev[64];
 };
 

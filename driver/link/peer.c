@@ -6,9 +6,11 @@
  * module is unloaded.
  *
  * u4_peer_mutex (outer) keeps making, authorising and forgetting apart; it is
- * held while devices are registered, so the links' works never take it.
- * rails_mutex protects the arrays of rails, peers_lock the list and what sysfs
- * reads.
+ * held while devices are registered, so the links' works never take it. A peer
+ * that goes may have to wait for the users of its devices: that does a work of
+ * its own without the mutex, so that it is nobody else's wait.
+ * rails_mutex protects the arrays of rails, peers_lock the list of peers and what
+ * sysfs reads.
  */
 #include <linux/idr.h>
 #include <linux/netdevice.h>
@@ -18,12 +20,17 @@
 #include "core.h"
 #include "rail.h"
 
+/* How long FORGET waits for what it has begun. */
+#define U4_FORGET_MS	2000
+
 DEFINE_MUTEX(u4_peer_mutex);
 
 static DEFINE_MUTEX(rails_mutex);
 static DEFINE_SPINLOCK(peers_lock);
 static LIST_HEAD(peers);
-static unsigned int npeers;
+static LIST_HEAD(going);	/* forgotten, their devices are not gone yet */
+static unsigned int npeers;	/* in both */
+static struct workqueue_struct *peer_wq;
 static DEFINE_IDA(peer_ids);
 static struct device *peer_root;
 static DECLARE_WAIT_QUEUE_HEAD(peer_idle);
@@ -56,14 +63,38 @@ void u4_peer_release(struct u4_peer *peer)
 		wake_up_all(&peer_idle);
 }
 
-static struct u4_peer *peer_find(const u8 *identity)
+static struct u4_peer *peer_find(const struct list_head *list, const u8 *identity)
 {
 	struct u4_peer *peer;
 
-	list_for_each_entry(peer, &peers, node)
+	list_for_each_entry(peer, list, node)
 		if (!memcmp(peer->identity, identity, sizeof(peer->identity)))
 			return peer;
 	return NULL;
+}
+
+/*
+ * No link is authorised as the peer and none can be. Waits for its rails, and for as
+ * long as the users of its devices take to let go.
+ */
+static void peer_go(struct work_struct *work)
+{
+	struct u4_peer *peer = container_of(work, struct u4_peer, go_work);
+
+	wait_event(peer_idle, !atomic_read(&peer->users));
+	u4_loop_stop(peer->loop);
+	u4_client->peer_remove(peer);
+	u4_net_unregister(peer->netdev);
+	u4_loop_destroy(peer->loop);
+	u4_net_destroy(peer->netdev);
+	device_del(&peer->dev);
+
+	mutex_lock(&u4_peer_mutex);
+	list_del(&peer->node);
+	npeers--;
+	mutex_unlock(&u4_peer_mutex);
+	complete_all(&peer->gone);
+	put_device(&peer->dev);
 }
 
 static struct u4_peer *peer_make(const u8 *identity, const u8 *local)
@@ -84,6 +115,8 @@ static struct u4_peer *peer_make(const u8 *identity, const u8 *local)
 	memcpy(peer->local, local, sizeof(peer->local));
 	INIT_LIST_HEAD(&peer->node);
 	INIT_LIST_HEAD(&peer->live);
+	INIT_WORK(&peer->go_work, peer_go);
+	init_completion(&peer->gone);
 
 	device_initialize(&peer->dev);
 	peer->dev.parent = peer_root;
@@ -124,18 +157,6 @@ err_put:
 	return ERR_PTR(ret);
 }
 
-/* The peer is in no list, no link is authorised as it. Waits for its rails to go. */
-static void peer_destroy(struct u4_peer *peer)
-{
-	wait_event(peer_idle, !atomic_read(&peer->users));
-	u4_loop_stop(peer->loop);
-	u4_client->peer_remove(peer);
-	u4_net_unregister(peer->netdev);
-	u4_loop_destroy(peer->loop);
-	u4_net_destroy(peer->netdev);
-	device_unregister(&peer->dev);
-}
-
 /**
  * u4_peer_get() - the peer with this identity, for one more link
  * @identity: named by the authorisation
@@ -143,15 +164,18 @@ static void peer_destroy(struct u4_peer *peer)
  * @host_id: the peer's host id on this link
  * @epoch: the peer's epoch on this link
  *
- * Makes it when it is new; ends its connections when its epoch is. Under
- * u4_peer_mutex. Undone by u4_peer_unlink().
+ * Makes it when it is new; ends its connections when its epoch is. %-EBUSY while
+ * the devices that it had before it was forgotten go. Under u4_peer_mutex. Undone
+ * by u4_peer_unlink().
  */
 struct u4_peer *u4_peer_get(const u8 *identity, const u8 *local, const u8 *host_id, u64 epoch)
 {
-	struct u4_peer *peer = peer_find(identity);
+	struct u4_peer *peer = peer_find(&peers, identity);
 	bool known = peer;
 
 	if (!peer) {
+		if (peer_find(&going, identity))
+			return ERR_PTR(-EBUSY);
 		if (npeers == USB4_RDMA_MAX_PEERS)
 			return ERR_PTR(-ENOSPC);
 		peer = peer_make(identity, local);
@@ -197,27 +221,39 @@ static int forget_link(struct u4_link *link, void *data)
 	return 0;
 }
 
+/* Under u4_peer_mutex. */
 static void peer_forget(struct u4_peer *peer)
 {
 	spin_lock(&peers_lock);
-	list_del_init(&peer->node);
-	npeers--;
+	list_move_tail(&peer->node, &going);
 	spin_unlock(&peers_lock);
 	u4_link_for_each(forget_link, peer);
-	peer_destroy(peer);
+	queue_work(peer_wq, &peer->go_work);
 }
 
 /* USB4_RDMA_IOC_FORGET */
 int u4_peer_forget(const u8 *identity)
 {
 	struct u4_peer *peer;
+	long left;
 
 	mutex_lock(&u4_peer_mutex);
-	peer = peer_find(identity);
+	peer = peer_find(&peers, identity);
 	if (peer)
 		peer_forget(peer);
+	else
+		peer = peer_find(&going, identity);
+	if (peer)
+		get_device(&peer->dev);
 	mutex_unlock(&u4_peer_mutex);
-	return peer ? 0 : -ENOENT;
+	if (!peer)
+		return -ENOENT;
+
+	left = wait_for_completion_killable_timeout(&peer->gone, msecs_to_jiffies(U4_FORGET_MS));
+	put_device(&peer->dev);
+	if (left < 0)
+		return left;
+	return left ? 0 : -EINPROGRESS;
 }
 
 /* USB4_RDMA_IOC_PEER */
@@ -256,7 +292,7 @@ void u4_peer_names(const u8 *identity, char *ibdev, size_t ibdev_len, char *netd
 	ibdev[0] = '\0';
 	netdev[0] = '\0';
 	spin_lock(&peers_lock);
-	peer = peer_find(identity);
+	peer = peer_find(&peers, identity);
 	if (peer) {
 		strscpy(ibdev, peer->ibdev, ibdev_len);
 		strscpy(netdev, peer->netdev->name, netdev_len);
@@ -378,20 +414,22 @@ void u4_peer_speed(struct u4_peer *peer, struct u4_port_speed *speed)
 	mutex_unlock(&rails_mutex);
 }
 
-/* In the order of u4_peer_counter_names[]. */
+/* In the order of u4_peer_counter_names[]. They go on counting meanwhile. */
 void u4_rail_counters(const struct u4_rail *rail, u64 *values)
 {
 	const struct u4_rx_stats *rx = &rail->rx_stats;
 	const struct u4_tx_stats *tx = &rail->tx_stats;
-	const u64 all[] = {
-		rx->frames, rx->bytes, rx->crc, rx->overrun, rx->lost, rx->stale, rx->bad,
-		rx->stray, rx->runs, rx->runs_bad, rx->polls, rx->rescued,
-		tx->frames, tx->bytes, tx->headers, tx->updates, tx->confirms, tx->probes,
-		tx->no_credit, tx->no_slot, tx->canceled, tx->nudges,
+	const u64 *const all[] = {
+		&rx->frames, &rx->bytes, &rx->crc, &rx->overrun, &rx->lost, &rx->stale, &rx->bad,
+		&rx->stray, &rx->runs, &rx->runs_bad, &rx->polls, &rx->rescued,
+		&tx->frames, &tx->bytes, &tx->headers, &tx->updates, &tx->confirms, &tx->probes,
+		&tx->no_credit, &tx->no_slot, &tx->canceled, &tx->nudges,
 	};
+	unsigned int i;
 
 	static_assert(ARRAY_SIZE(all) == U4_PEER_COUNTERS);
-	memcpy(values, all, sizeof(all));
+	for (i = 0; i < ARRAY_SIZE(all); i++)
+		values[i] = READ_ONCE(*all[i]);
 }
 
 void u4_peer_counters(struct u4_peer *peer, u64 *values)
@@ -422,8 +460,15 @@ void u4_peer_for_each(void (*fn)(struct u4_peer *peer, void *data), void *data)
 
 int u4_peer_init(void)
 {
+	peer_wq = alloc_workqueue("usb4rdma_peer", WQ_UNBOUND, 0);
+	if (!peer_wq)
+		return -ENOMEM;
 	peer_root = root_device_register("usb4rdma");
-	return PTR_ERR_OR_ZERO(peer_root);
+	if (IS_ERR(peer_root)) {
+		destroy_workqueue(peer_wq);
+		return PTR_ERR(peer_root);
+	}
+	return 0;
 }
 
 /* All links are gone. */
@@ -435,6 +480,7 @@ void u4_peer_exit(void)
 	list_for_each_entry_safe(peer, next, &peers, node)
 		peer_forget(peer);
 	mutex_unlock(&u4_peer_mutex);
+	destroy_workqueue(peer_wq);
 	root_device_unregister(peer_root);
 	ida_destroy(&peer_ids);
 }

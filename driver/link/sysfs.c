@@ -16,6 +16,8 @@
  * @authorized: gate
  * @instance: counter
  * @epoch: the peer's
+ * @version_min: the peer's
+ * @version_max: the peer's
  * @host_id: the peer's, in hex, empty before the handshake
  * @peer: identity in hex, empty before the first authorisation
  * @ibdev: name or empty
@@ -26,6 +28,8 @@ struct link_view {
 	bool	authorized;
 	u64	instance;
 	u64	epoch;
+	u16	version_min;
+	u16	version_max;
 	char	host_id[2 * USB4_RDMA_HOST_ID_LEN + 1];
 	char	peer[2 * USB4_RDMA_IDENTITY_LEN + 1];
 	char	ibdev[64];
@@ -43,6 +47,8 @@ static void link_look(struct u4_link *link, struct link_view *view)
 	view->authorized = link->authorized;
 	view->instance = link->instance;
 	view->epoch = link->epoch;
+	view->version_min = link->peer_version_min;
+	view->version_max = link->peer_version_max;
 	if (link->instance)
 		snprintf(view->host_id, sizeof(view->host_id), "%*phN", USB4_RDMA_HOST_ID_LEN,
 			 link->host_id);
@@ -80,9 +86,9 @@ LINK_ATTR(peer_uuid, "%pUb", link->xd->remote_uuid);
 LINK_ATTR(local_uuid, "%pUb", link->xd->local_uuid);
 LINK_ATTR(route, "0x%llx", link->xd->route);
 LINK_ATTR(version, "%u-%u", U4_WIRE_VERSION_MIN, U4_WIRE_VERSION_MAX);
-LINK_ATTR(peer_version, "%u-%u", link->peer_version_min, link->peer_version_max);
-LINK_ATTR(speed, "%llu", link->xd->link_speed * 1000000000ULL);
-LINK_ATTR(width, "%u", link->xd->link_speed ? u4_link_lanes(link->xd) : 0);
+LINK_ATTR(peer_version, "%u-%u", view.version_min, view.version_max);
+LINK_ATTR(speed, "%llu", READ_ONCE(link->xd->link_speed) * 1000000000ULL);
+LINK_ATTR(width, "%u", READ_ONCE(link->xd->link_speed) ? u4_link_lanes(link->xd) : 0);
 LINK_ATTR(mtu, "%u", U4_NET_MTU_MAX);
 LINK_ATTR(ibdev, "%s", view.ibdev);
 LINK_ATTR(netdev, "%s", view.netdev);

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 import scenario
-from lab.api import Lab
+from lab.api import Host, Lab
 
 CASES = {
     "first_touch",
@@ -29,3 +31,52 @@ def test_paged_memory_is_for_the_device_what_it_is_for_the_process(lab: Lab) -> 
     assert set(told["done"]) == CASES
     counted = a.run(f"rdma -j statistic show link {scenario.DEVICE}/1", check=True).out
     assert '"page_faults":0' not in counted.replace(" ", "")
+
+
+# What usb4rdmad does, in short.
+FORGET = """
+import fcntl, sys
+try:
+    with open("/dev/usb4rdma/control", "r+b", buffering=0) as control:
+        fcntl.ioctl(control, 0x4020B421, bytes.fromhex(sys.argv[1]))
+    print(0)
+except OSError as error:
+    print(error.errno)
+"""
+
+
+def forget(host: Host, identity: str) -> int:
+    """What the driver says to USB4_RDMA_IOC_FORGET: 0 or an errno."""
+    said = host.run(f"python3 -c '{FORGET}' {identity}", timeout=60.0, check=True)
+    return int(said.out)
+
+
+@pytest.mark.timeout(600)
+def test_a_page_that_does_not_come_holds_up_its_own_peer_only(lab: Lab) -> None:
+    a = lab["a"]
+    identity = a.run("cat /sys/class/usb4rdma/link*/peer", check=True).out.strip()
+    a.run("modprobe fuse", check=True)
+    scenario.program(a, "paging.py")
+    command = f"python3 {scenario.program(a, 'stuck_page.py')} --device {scenario.DEVICE}"
+    program = a.start(f"{command} --gid {scenario.gid_of(a)}")
+
+    def said(word: str) -> bool:
+        assert program.running or word in program.out, program.out + program.err
+        return word in program.out
+
+    scenario.until("the kernel asks for the page", 120.0, lambda: said("stuck"))
+    assert forget(a, identity) == errno.EINPROGRESS
+    # Nobody else waits for it: neither who asks for the peers, nor who would authorise one.
+    assert forget(a, "ab" * 32) == errno.ENOENT
+    a.run("cat /sys/kernel/debug/usb4_rdma/summary", timeout=20.0, check=True)
+    scenario.until(
+        "its authorisation is refused",
+        30.0,
+        lambda: f"[Errno {errno.EBUSY}]" in a.run("cat /run/usb4rdma-lab/gate.log").out,
+    )
+    assert forget(a, identity) == errno.EINPROGRESS
+    program.write("\n")
+    scenario.until("the page is served", 60.0, lambda: said("served"))
+    scenario.wait_port(a, "ACTIVE", 120.0)
+    a.run("umount /run/stuck-page", check=True)
+    assert forget(a, "ab" * 32) == errno.ENOENT

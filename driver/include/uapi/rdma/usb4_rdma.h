@@ -119,8 +119,8 @@ struct usb4_rdma_link_id {
  * @reserved: 0
  *
  * -EALREADY when this instance is authorised as the same peer, -EBUSY when it
- * is as another one (deauthorise first), -ENOSPC with USB4_RDMA_MAX_PEERS
- * peers.
+ * is as another one (deauthorise first), or while a device that the peer had
+ * before it was forgotten goes, -ENOSPC with USB4_RDMA_MAX_PEERS peers.
  */
 struct usb4_rdma_authorize {
 	__u8 host_id[USB4_RDMA_HOST_ID_LEN];
@@ -155,6 +155,9 @@ struct usb4_rdma_peer {
 /**
  * struct usb4_rdma_forget - remove a peer's device, for USB4_RDMA_IOC_FORGET
  * @peer: its identity; -ENOENT when unknown. Its links are deauthorised first
+ *
+ * The device is gone when this returns 0. -EINPROGRESS: its users had not let go of
+ * it after two seconds; it goes when they have.
  */
 struct usb4_rdma_forget {
 	__u8 peer[USB4_RDMA_IDENTITY_LEN];
