@@ -91,7 +91,7 @@ static int ctl_request(struct u4_link *link, void *msg, size_t len, u8 type,
 	peer_token = link->peer_token;
 	spin_unlock(&link->lock);
 
-	if (link->xd->is_unplugged)
+	if (READ_ONCE(link->xd->is_unplugged))
 		return -ENODEV;
 	ctl_fill(link, hdr, len, type, req_id, type == U4_CTL_HELLO ? 0 : peer_token);
 	hdr->version = type == U4_CTL_HELLO ? 0 : cpu_to_le16(link->version);
@@ -336,7 +336,7 @@ void u4_ctl_answer_work(struct work_struct *work)
 		spin_unlock(&link->lock);
 		if (!found)
 			break;
-		if (!link->xd->is_unplugged)
+		if (!READ_ONCE(link->xd->is_unplugged))
 			ctl_answer(link, &packet);
 	}
 	put_device(&link->dev);

@@ -27,7 +27,8 @@
 #define U4_REQUEST_TIMEOUT_MS	1000u
 #define U4_RETRY_MIN_MS		20
 #define U4_RETRY_MAX_MS		3000
-#define U4_FAILED_MAX_MS	5000
+#define U4_PACE_MAX_MS		5000
+#define U4_LASTING_MS		1000	/* so long active is no brief life */
 #define U4_READY_TIMEOUT_MS	8000	/* peer said OPEN, but never READY */
 #define U4_DRAIN_MS		100
 
@@ -162,7 +163,7 @@ struct u4_facts {
  * @hello: back-off of HELLO
  * @open: back-off of OPEN and READY
  * @relay: back-off of RELAY
- * @failed: back-off of the state failed
+ * @pace: back-off of opening again what was soon closed, or failed
  * @ready_since: jiffies, when phase UP was reached
  * @hopid_ask: HopID from which the peer should choose
  * @told_no_ring: the lack of rings was logged
@@ -224,7 +225,7 @@ struct u4_link {
 	struct u4_retry		hello;
 	struct u4_retry		open;
 	struct u4_retry		relay;
-	struct u4_retry		failed;
+	struct u4_retry		pace;
 	unsigned long		ready_since;
 	int			hopid_ask;
 	bool			told_no_ring;

@@ -71,7 +71,7 @@ void u4_link_kick(struct u4_link *link)
 
 unsigned int u4_link_lanes(const struct tb_xdomain *xd)
 {
-	switch (xd->link_width) {
+	switch (READ_ONCE(xd->link_width)) {
 	case TB_LINK_WIDTH_DUAL:
 		return 2;
 	case TB_LINK_WIDTH_ASYM_TX:
@@ -242,10 +242,12 @@ static enum link_action link_decide(struct u4_link *link, unsigned long *next)
 	} else if (u4_msgq_len(&link->to_peer) && link->version &&
 		   retry_due(&link->relay, next)) {
 		action = LINK_RELAY;
-	} else if (link->state == USB4_RDMA_LINK_AUTHORIZED && retry_due(&link->open, next)) {
-		action = LINK_OPEN;
-	} else if (link->state == USB4_RDMA_LINK_FAILED && retry_due(&link->failed, next)) {
-		action = LINK_OPEN;
+	} else if (link->state == USB4_RDMA_LINK_AUTHORIZED ||
+		   link->state == USB4_RDMA_LINK_FAILED) {
+		/* The first step is paced, whatever the peer asks for. */
+		if ((link->facts.phase != U4_PHASE_NONE || retry_due(&link->pace, next)) &&
+		    retry_due(&link->open, next))
+			action = LINK_OPEN;
 	}
 	spin_unlock(&link->lock);
 	return action;
@@ -315,6 +317,7 @@ static void link_do_hello(struct u4_link *link)
 	spin_unlock(&link->lock);
 	link->hopid_ask = 0;
 	u4_retry_reset(&link->relay);
+	u4_retry_reset(&link->pace);
 	u4_link_changed(link);
 }
 
@@ -351,11 +354,25 @@ static void link_do_relay(struct u4_link *link)
 	wake_up_all(&link->wait);
 }
 
+/*
+ * What was opened is about to be closed, by the peer or for an error: the next one waits,
+ * longer each time until one has lasted. So a peer that has us open and close without end
+ * costs little.
+ */
+static void link_pace(struct u4_link *link)
+{
+	if (link->facts.phase == U4_PHASE_ACTIVE &&
+	    time_after(jiffies, link->ready_since + msecs_to_jiffies(U4_LASTING_MS)))
+		u4_retry_reset(&link->pace);
+	retry_later(&link->pace, U4_PACE_MAX_MS);
+}
+
 static void link_fail(struct u4_link *link, const char *why, int error)
 {
 	dev_warn_ratelimited(&link->dev, "data path closed: %s (%d)\n", why, error);
+	link_pace(link);
 	u4_open_close(link, 0, true);
-	retry_later(&link->failed, U4_FAILED_MAX_MS);
+	u4_retry_reset(&link->open);
 	link_set_state(link, USB4_RDMA_LINK_FAILED);
 }
 
@@ -370,18 +387,17 @@ static void link_do_open(struct u4_link *link)
 	}
 	if (ret == -EACCES || ret == -ESTALE) {
 		/* The gate closed meanwhile, or the peer's end is another one: start anew. */
+		link_pace(link);
 		u4_open_close(link, 0, true);
-		retry_later(&link->open, U4_RETRY_MAX_MS);
+		u4_retry_reset(&link->open);
 		return;
 	}
 	if (ret) {
 		link_fail(link, "it could not be opened", ret);
 		return;
 	}
-	if (link->facts.phase == U4_PHASE_ACTIVE) {
-		u4_retry_reset(&link->failed);
+	if (link->facts.phase == U4_PHASE_ACTIVE)
 		link_set_state(link, USB4_RDMA_LINK_ACTIVE);
-	}
 }
 
 /* Closed without an error: back to where the gate says. */
@@ -409,6 +425,7 @@ static void link_do(struct u4_link *link, enum link_action action)
 		link_closed(link, link->leaving ? U4_CTL_PATH_BYE : 0, true);
 		break;
 	case LINK_CLOSED:
+		link_pace(link);
 		link_closed(link, 0, false);
 		break;
 	case LINK_RESET:

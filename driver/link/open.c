@@ -267,7 +267,7 @@ void u4_open_halt(struct u4_link *link, struct u4_rail *rail)
  */
 void u4_open_close(struct u4_link *link, u32 flags, bool tell)
 {
-	bool plugged = !link->gone && !link->xd->is_unplugged;
+	bool plugged = !READ_ONCE(link->gone) && !READ_ONCE(link->xd->is_unplugged);
 	struct u4_rail *rail = link->rail;
 	enum u4_phase phase;
 
@@ -287,7 +287,7 @@ void u4_open_close(struct u4_link *link, u32 flags, bool tell)
 			u4_rail_drain(rail, U4_DRAIN_MS);
 		if (plugged && tell)
 			close_tell(link, rail, flags);
-		if (link->paths_on && !link->xd->is_unplugged)
+		if (link->paths_on && !READ_ONCE(link->xd->is_unplugged))
 			tb_xdomain_disable_paths(link->xd, link->out_hopid, link->tx_hop,
 						 link->in_hopid, link->rx_hop);
 		link->paths_on = false;

@@ -103,7 +103,7 @@ static struct u4_link *link_alloc(struct tb_service *svc)
 	u4_retry_reset(&link->hello);
 	u4_retry_reset(&link->open);
 	u4_retry_reset(&link->relay);
-	u4_retry_reset(&link->failed);
+	u4_retry_reset(&link->pace);
 
 	device_initialize(&link->dev);
 	link->dev.release = link_release;
@@ -120,7 +120,7 @@ static int U4_SERVICE_PROBE(service_probe, svc)
 	int ret;
 
 	/* A service that outlived its host router is offered to us again, see above. */
-	if (!xd->remote_uuid || xd->is_unplugged)
+	if (!xd->remote_uuid || READ_ONCE(xd->is_unplugged))
 		return -ENODEV;
 	if (!device_link_add(&svc->dev, xd->tb->dev.parent, DL_FLAG_AUTOREMOVE_CONSUMER))
 		dev_warn(&svc->dev, "its host interface must not be unbound before it\n");
@@ -165,7 +165,7 @@ static int link_left(struct u4_link *link, void *data)
 static void service_remove(struct tb_service *svc)
 {
 	struct u4_link *link = tb_service_get_drvdata(svc);
-	bool unplugged = link->xd->is_unplugged;
+	bool unplugged = READ_ONCE(link->xd->is_unplugged);
 
 	if (!unplugged) {
 		/* The peer should know, and this is the last moment to tell it. */

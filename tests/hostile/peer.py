@@ -58,6 +58,8 @@ class Hostile(Peer):
         self.their_hop = 0
         self.limit = 0
         self.ready = False
+        self.hasty = False  # each path that is ready is closed at once, and the next asked for
+        self.paths = 0  # that the host has begun
         self.seq = 0
         self.request = 0
         self.got: deque[bytes] = deque(maxlen=KEPT_FRAMES)
@@ -85,6 +87,9 @@ class Hostile(Peer):
                 self.packets.append((Kind.XDOMAIN_RESPONSE, reply))
         if reply:
             self.send_control(port, reply, Kind.XDOMAIN_RESPONSE)
+        if self.hasty and body[:15] == _protocol(True)[:15] and body[16] == READY:
+            self.ask(CLOSE, self.path_body(), {})
+            self.ask(OPEN, self.path_body(), {})
 
     def _learn(self, body: bytes) -> None:
         kind, status, _, _, token, _ = HEADER.unpack_from(body, 16)
@@ -107,6 +112,7 @@ class Hostile(Peer):
             else:
                 if tag != self.their_tag:
                     self.seq, self.limit, self.frames_seen = 0, credits, 0
+                    self.paths += 1
                 self.their_tag, self.their_hop = tag, hop
                 self.ready = self.ready or kind == READY
             payload = self.path_body()
@@ -208,7 +214,7 @@ class Hostile(Peer):
                 "honest_limit": self.honest_limit(),
                 "seq": self.seq,
                 **{name: getattr(self, name).hex() for name in ("uuid", "their_uuid", "host_id")},
-                **{name: getattr(self, name) for name in ("token", "tag", "epoch")},
+                **{name: getattr(self, name) for name in ("token", "tag", "epoch", "paths")},
             }
         if what == "set":
             for name, value in request["fields"].items():

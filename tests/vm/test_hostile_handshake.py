@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ HELLO, RELAY, OPEN, READY, CLOSE = range(1, 6)
 REPLY = 0x80
 OK, NOT_AUTHORIZED, NOT_READY, BUSY = 0, 2, 3, 4
 HALF_OPEN, AT_ONCE = 4000, 100
+CLOSED_PATHS = 8
 GATE_PATTERN = "lab/[g]ate.py"
 GATE = "/usr/lib/usb4rdma-lab/gate.py"
 # What a flood may leave behind in the slab caches of a host, everything counted.
@@ -126,6 +128,26 @@ def test_a_peer_that_never_gets_ready_holds_up_nothing(lab: Lab) -> None:
     assert attribute(host, "state") in ("authorized", "ready")
     attacker.set(silent=[])
     wait_state(host, "active")
+
+
+def test_a_peer_that_opens_and_closes_without_end_is_paced(lab: Lab) -> None:
+    host, attacker = lab["a"], Attacker(lab)
+    begun = attacker.do("state")["paths"]
+    attacker.set(hasty=True)
+    started = time.monotonic()
+    attacker.do("ask", kind=CLOSE)
+    scenario.until(
+        f"{CLOSED_PATHS} paths are begun",
+        60,
+        lambda: attacker.do("state")["paths"] >= begun + CLOSED_PATHS,
+    )
+    took = time.monotonic() - started
+    attacker.set(hasty=False)
+    print(f"  {CLOSED_PATHS} paths, each closed at once: {took:.1f} s")
+    # 20 ms before the first, and twice as long before each that follows.
+    assert took > sum(0.02 * 2**n for n in range(CLOSED_PATHS))
+    wait_state(host, "active")
+    assert scenario.port_state(host).endswith("ACTIVE")
 
 
 @pytest.mark.parametrize(
