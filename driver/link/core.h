@@ -165,6 +165,7 @@ struct u4_facts {
  * @relay: back-off of RELAY
  * @pace: back-off of opening again what was soon closed, or failed
  * @ready_since: jiffies, when phase UP was reached
+ * @active_since: jiffies, when phase ACTIVE was reached
  * @hopid_ask: HopID from which the peer should choose
  * @told_no_ring: the lack of rings was logged
  */
@@ -227,6 +228,7 @@ struct u4_link {
 	struct u4_retry		relay;
 	struct u4_retry		pace;
 	unsigned long		ready_since;
+	unsigned long		active_since;
 	int			hopid_ask;
 	bool			told_no_ring;
 };

@@ -261,6 +261,25 @@ static u16 link_common_version(const struct u4_ctl_hello *hello)
 	return newest >= oldest ? newest : 0;
 }
 
+/* A path that has lasted makes up for those that did not. */
+static void link_judge(struct u4_link *link)
+{
+	if (link->facts.phase == U4_PHASE_ACTIVE &&
+	    time_after(jiffies, link->active_since + msecs_to_jiffies(U4_LASTING_MS)))
+		u4_retry_reset(&link->pace);
+}
+
+/*
+ * What was opened is about to be closed, by the peer or for an error: the next one waits,
+ * longer each time until one has lasted. So a peer that has us open and close without end
+ * costs little.
+ */
+static void link_pace(struct u4_link *link)
+{
+	link_judge(link);
+	retry_later(&link->pace, U4_PACE_MAX_MS);
+}
+
 static void link_do_hello(struct u4_link *link)
 {
 	struct u4_peer *peer = NULL;
@@ -297,6 +316,8 @@ static void link_do_hello(struct u4_link *link)
 
 	if (peer)
 		u4_peer_unlink(peer);
+	if (link->rail)
+		link_pace(link);
 	u4_open_close(link, 0, false);
 
 	spin_lock(&link->lock);
@@ -317,7 +338,6 @@ static void link_do_hello(struct u4_link *link)
 	spin_unlock(&link->lock);
 	link->hopid_ask = 0;
 	u4_retry_reset(&link->relay);
-	u4_retry_reset(&link->pace);
 	u4_link_changed(link);
 }
 
@@ -352,19 +372,6 @@ static void link_do_relay(struct u4_link *link)
 	spin_unlock(&link->lock);
 	u4_retry_reset(&link->relay);
 	wake_up_all(&link->wait);
-}
-
-/*
- * What was opened is about to be closed, by the peer or for an error: the next one waits,
- * longer each time until one has lasted. So a peer that has us open and close without end
- * costs little.
- */
-static void link_pace(struct u4_link *link)
-{
-	if (link->facts.phase == U4_PHASE_ACTIVE &&
-	    time_after(jiffies, link->ready_since + msecs_to_jiffies(U4_LASTING_MS)))
-		u4_retry_reset(&link->pace);
-	retry_later(&link->pace, U4_PACE_MAX_MS);
 }
 
 static void link_fail(struct u4_link *link, const char *why, int error)
@@ -422,6 +429,7 @@ static void link_do(struct u4_link *link, enum link_action action)
 		link_do_open(link);
 		break;
 	case LINK_CLOSE:
+		link_judge(link);
 		link_closed(link, link->leaving ? U4_CTL_PATH_BYE : 0, true);
 		break;
 	case LINK_CLOSED:

@@ -201,6 +201,7 @@ static int open_confirm(struct u4_link *link)
 	mutex_unlock(&link->hw_lock);
 	if (ret)
 		return ret;
+	link->active_since = jiffies;
 	open_set_phase(link, U4_PHASE_ACTIVE);
 	return 0;
 }

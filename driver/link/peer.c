@@ -44,10 +44,7 @@ const char u4_peer_counter_names[U4_PEER_COUNTERS][ETH_GSTRING_LEN] = {
 
 static void peer_release(struct device *dev)
 {
-	struct u4_peer *peer = container_of(dev, struct u4_peer, dev);
-
-	ida_free(&peer_ids, peer->index);
-	kfree(peer);
+	kfree(container_of(dev, struct u4_peer, dev));
 }
 
 /* A rail that was made counts as a user until it is freed. */
@@ -92,6 +89,7 @@ static void peer_go(struct work_struct *work)
 	mutex_lock(&u4_peer_mutex);
 	list_del(&peer->node);
 	npeers--;
+	ida_free(&peer_ids, peer->index);
 	mutex_unlock(&u4_peer_mutex);
 	complete_all(&peer->gone);
 	put_device(&peer->dev);
@@ -153,6 +151,7 @@ err_loop:
 err_del:
 	device_del(&peer->dev);
 err_put:
+	ida_free(&peer_ids, peer->index);
 	put_device(&peer->dev);
 	return ERR_PTR(ret);
 }
