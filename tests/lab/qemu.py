@@ -7,7 +7,7 @@ import json
 import uuid
 from pathlib import Path
 
-from . import disk
+from . import debug_kernel, disk
 from .plan import HostPlan, Plan
 
 AGENT_PORT = "usb4rdma-lab"
@@ -64,6 +64,12 @@ def kernel_arguments(plan: Plan, host: HostPlan) -> str:
         # A starved host would calibrate its TSC wrongly, or take it for unstable and go over to
         # the ACPI timer, which is slow, and wrong as well once it has missed a turn.
         words.append(f"tsc_early_khz={plan.tsc_khz} tsc=reliable")
+    if options.kernel in debug_kernel.LABELS:
+        # So slow that a task of low priority is let go on once in minutes: no stall.
+        words.append(
+            "rcupdate.rcu_cpu_stall_timeout=300 sysctl.kernel.hung_task_timeout_secs=600 "
+            "sysctl.kernel.watchdog_thresh=60"
+        )
     if plan.has_cable:
         words.append("lab.cable=1")
     if options.net:
