@@ -6,9 +6,13 @@
  * then asks for itself. Facts come from replies to our own requests only.
  *
  * The core delivers a message without saying from where, so it is matched by
- * route and tokens (HELLO: route and both UUIDs). The core matches a reply by
- * route and protocol alone, so each is checked for type, request number, both
- * tokens and length.
+ * route and tokens (HELLO: route and both UUIDs), a reply by type, request number
+ * and length as well.
+ *
+ * The core could match replies too, but does it by route and protocol UUID alone,
+ * with everything that is being sent: a peer that says "reply" at the right moment
+ * has it free a message that is still in use (tb_cfg_request() in ctl.c, Linux 7.2).
+ * So it is asked for no reply, and no packet with our UUID gets to its matching.
  */
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
@@ -75,40 +79,77 @@ static int ctl_status_errno(u8 status)
 }
 
 /*
- * Sends @msg and waits for its reply, both of @len and @reply_len bytes. Only
- * from the link's work, so that one request is outstanding.
+ * Hands @msg to the control ring. tb_xdomain_response() would return while the core
+ * still looks at @msg; a request without room for a reply returns when it is done with it.
  */
-static int ctl_request(struct u4_link *link, void *msg, size_t len, u8 type,
-		       void *reply, size_t reply_len, unsigned int timeout_ms)
+static int ctl_send(struct u4_link *link, void *msg, size_t len, enum tb_cfg_pkg_type type)
+{
+	if (READ_ONCE(link->xd->is_unplugged))
+		return -ENODEV;
+	ctl_swap(msg, len);
+	return tb_xdomain_request(link->xd, msg, len, type, NULL, 0, TB_CFG_PKG_XDOMAIN_RESP,
+				  U4_REQUEST_TIMEOUT_MS);
+}
+
+static size_t ctl_len(u8 type)
+{
+	switch (type) {
+	case U4_CTL_HELLO:
+	case U4_CTL_HELLO | U4_CTL_REPLY:
+		return sizeof(struct u4_ctl_hello);
+	case U4_CTL_RELAY:
+		return sizeof(struct u4_ctl_relay);
+	case U4_CTL_RELAY | U4_CTL_REPLY:
+		return sizeof(struct u4_ctl_hdr);
+	case U4_CTL_OPEN:
+	case U4_CTL_OPEN | U4_CTL_REPLY:
+	case U4_CTL_READY:
+	case U4_CTL_READY | U4_CTL_REPLY:
+	case U4_CTL_CLOSE:
+	case U4_CTL_CLOSE | U4_CTL_REPLY:
+		return sizeof(struct u4_ctl_path);
+	default:
+		return 0;
+	}
+}
+
+/*
+ * Sends @msg of @len bytes and waits for its reply, of the length that its type has.
+ * Only from the link's work, so that one request is outstanding.
+ */
+static int ctl_request(struct u4_link *link, void *msg, size_t len, u8 type, void *reply,
+		       unsigned int timeout_ms)
 {
 	const struct u4_ctl_hdr *rhdr = reply;
 	struct u4_ctl_hdr *hdr = msg;
 	u64 peer_token;
-	u32 req_id = ++link->req_id;
+	u32 req_id;
 	int ret;
 
 	spin_lock(&link->lock);
 	peer_token = link->peer_token;
+	req_id = ++link->req_id;
+	link->awaited = type | U4_CTL_REPLY;
+	WRITE_ONCE(link->reply.len, 0);
 	spin_unlock(&link->lock);
 
-	if (READ_ONCE(link->xd->is_unplugged))
-		return -ENODEV;
 	ctl_fill(link, hdr, len, type, req_id, type == U4_CTL_HELLO ? 0 : peer_token);
 	hdr->version = type == U4_CTL_HELLO ? 0 : cpu_to_le16(link->version);
-	ctl_swap(msg, len);
-	memset(reply, 0, reply_len);
-	ret = tb_xdomain_request(link->xd, msg, len, TB_CFG_PKG_XDOMAIN_REQ, reply, reply_len,
-				 TB_CFG_PKG_XDOMAIN_RESP, timeout_ms);
+	ret = ctl_send(link, msg, len, TB_CFG_PKG_XDOMAIN_REQ);
+	if (!ret)
+		wait_event_timeout(link->wait,
+				   READ_ONCE(link->reply.len) || READ_ONCE(link->gone),
+				   msecs_to_jiffies(timeout_ms));
+
+	spin_lock(&link->lock);
+	link->awaited = 0;
+	if (!ret && !link->reply.len)
+		ret = link->gone ? -ENODEV : -ETIMEDOUT;
+	if (!ret)
+		memcpy(reply, link->reply.buf, link->reply.len);
+	spin_unlock(&link->lock);
 	if (ret)
 		return ret;
-
-	ctl_swap(reply, reply_len);
-	if ((rhdr->length_sn & 0x3f) != reply_len / 4 - U4_CTL_XD_WORDS)
-		return -EBADMSG;
-	if (memcmp(rhdr->proto, ctl_proto(link, true), sizeof(rhdr->proto)) ||
-	    rhdr->type != (type | U4_CTL_REPLY) || le32_to_cpu(rhdr->req_id) != req_id ||
-	    le64_to_cpu(rhdr->to) != link->token)
-		return -EBADMSG;
 	if (type != U4_CTL_HELLO && le64_to_cpu(rhdr->from) != peer_token)
 		return -ESTALE;
 	return ctl_status_errno(rhdr->status);
@@ -134,7 +175,7 @@ int u4_ctl_hello(struct u4_link *link, struct u4_ctl_hello *reply)
 	ctl_fill_hello(link, &msg);
 	/* The peer may not have got so far: the first ones are not waited for long. */
 	timeout = clamp(link->hello.delay_ms * 16, 300u, U4_REQUEST_TIMEOUT_MS);
-	ret = ctl_request(link, &msg, sizeof(msg), U4_CTL_HELLO, reply, sizeof(*reply), timeout);
+	ret = ctl_request(link, &msg, sizeof(msg), U4_CTL_HELLO, reply, timeout);
 	if (ret)
 		return ret;
 	if (memcmp(reply->src_uuid, link->xd->remote_uuid, sizeof(reply->src_uuid)) ||
@@ -155,17 +196,16 @@ int u4_ctl_relay(struct u4_link *link, const struct u4_msg *msg, u32 seq)
 	req.seq = cpu_to_le32(seq);
 	req.len = cpu_to_le16(msg->len);
 	memcpy(req.data, msg->data, msg->len);
-	return ctl_request(link, &req, sizeof(req), U4_CTL_RELAY, &reply, sizeof(reply),
-			   U4_REQUEST_TIMEOUT_MS);
+	return ctl_request(link, &req, sizeof(req), U4_CTL_RELAY, &reply, U4_REQUEST_TIMEOUT_MS);
 }
 
 /* OPEN, READY or CLOSE; @msg is filled by the caller and becomes the reply. */
 int u4_ctl_path(struct u4_link *link, enum u4_ctl_type type, struct u4_ctl_path *msg)
 {
-	struct u4_ctl_path reply;
+	struct u4_ctl_path reply = {};
 	int ret;
 
-	ret = ctl_request(link, msg, sizeof(*msg), type, &reply, sizeof(reply),
+	ret = ctl_request(link, msg, sizeof(*msg), type, &reply,
 			  type == U4_CTL_CLOSE ? U4_REQUEST_TIMEOUT_MS / 2
 					       : U4_REQUEST_TIMEOUT_MS);
 	*msg = reply;
@@ -253,22 +293,6 @@ static u8 answer_close(struct u4_link *link, const struct u4_ctl_path *msg)
 	return U4_CTL_OK;
 }
 
-static size_t ctl_len(u8 type)
-{
-	switch (type) {
-	case U4_CTL_HELLO:
-		return sizeof(struct u4_ctl_hello);
-	case U4_CTL_RELAY:
-		return sizeof(struct u4_ctl_relay);
-	case U4_CTL_OPEN:
-	case U4_CTL_READY:
-	case U4_CTL_CLOSE:
-		return sizeof(struct u4_ctl_path);
-	default:
-		return 0;
-	}
-}
-
 /* Is the sender the one that our own HELLO has met? If not, have it asked. */
 static bool ctl_known(struct u4_link *link, u64 from)
 {
@@ -290,33 +314,30 @@ static void ctl_answer(struct u4_link *link, const struct u4_packet *packet)
 		struct u4_ctl_path path;
 	} reply = {};
 	const struct u4_ctl_hdr *hdr = (const void *)packet->buf;
-	size_t len = sizeof(reply.hdr);
+	size_t len = ctl_len(hdr->type | U4_CTL_REPLY);
 	bool known = ctl_known(link, le64_to_cpu(hdr->from));
 	u8 status = U4_CTL_OK;
 
 	if (hdr->type == U4_CTL_HELLO) {
 		ctl_fill_hello(link, &reply.hello);
-		len = sizeof(reply.hello);
 	} else if (hdr->type == U4_CTL_RELAY) {
 		status = known ? answer_relay(link, (const void *)hdr) : U4_CTL_NOT_READY;
+	} else if (!known) {
+		status = U4_CTL_NOT_READY;
+	} else if (hdr->type == U4_CTL_OPEN) {
+		status = answer_open(link, (const void *)hdr, &reply.path);
+	} else if (hdr->type == U4_CTL_READY) {
+		status = answer_ready(link, (const void *)hdr);
 	} else {
-		len = sizeof(reply.path);
-		if (!known)
-			status = U4_CTL_NOT_READY;
-		else if (hdr->type == U4_CTL_OPEN)
-			status = answer_open(link, (const void *)hdr, &reply.path);
-		else if (hdr->type == U4_CTL_READY)
-			status = answer_ready(link, (const void *)hdr);
-		else
-			status = answer_close(link, (const void *)hdr);
+		status = answer_close(link, (const void *)hdr);
 	}
 
 	ctl_fill(link, &reply.hdr, len, hdr->type | U4_CTL_REPLY, le32_to_cpu(hdr->req_id),
 		 le64_to_cpu(hdr->from));
 	reply.hdr.status = status;
 	reply.hdr.version = hdr->version;
-	ctl_swap(&reply, len);
-	tb_xdomain_response(link->xd, &reply, len, TB_CFG_PKG_XDOMAIN_RESP);
+	/* A reply that does not get out is asked for again. */
+	ctl_send(link, &reply, len, TB_CFG_PKG_XDOMAIN_RESP);
 	if (!known || hdr->type != U4_CTL_RELAY)
 		u4_link_kick(link);
 }
@@ -345,7 +366,7 @@ void u4_ctl_answer_work(struct work_struct *work)
 static bool ctl_for_link(const struct u4_link *link, const struct u4_ctl_hdr *hdr, u64 route)
 {
 	if (link->xd->route != route ||
-	    memcmp(hdr->proto, ctl_proto(link, false), sizeof(hdr->proto)))
+	    memcmp(hdr->proto, ctl_proto(link, hdr->type & U4_CTL_REPLY), sizeof(hdr->proto)))
 		return false;
 	if (hdr->type == U4_CTL_HELLO) {
 		const struct u4_ctl_hello *msg = (const void *)hdr;
@@ -373,50 +394,73 @@ static struct u4_link *ctl_find_link(const struct u4_ctl_hdr *hdr)
 	return NULL;
 }
 
-/*
- * In the control ring's work: copy, queue, go. Returns whether the message was a
- * request: the core offers replies here before it looks who waits for them.
- */
-static int ctl_receive(const void *buf, size_t size)
+/* The link's work waits for one reply at most, and believes the first that fits. */
+static void ctl_take_reply(struct u4_link *link, const struct u4_packet *packet)
 {
-	struct u4_packet packet;
-	struct u4_ctl_hdr *hdr = (void *)packet.buf;
-	struct u4_link *link;
+	const struct u4_ctl_hdr *hdr = (const void *)packet->buf;
+	bool taken;
+
+	spin_lock(&link->lock);
+	taken = hdr->type == link->awaited && le32_to_cpu(hdr->req_id) == link->req_id &&
+		!link->reply.len;
+	if (taken) {
+		memcpy(link->reply.buf, packet->buf, packet->len);
+		WRITE_ONCE(link->reply.len, packet->len);
+	}
+	spin_unlock(&link->lock);
+	if (taken)
+		wake_up_all(&link->wait);
+	put_device(&link->dev);
+}
+
+static void ctl_take_request(struct u4_link *link, const struct u4_packet *packet)
+{
 	bool queued = false;
 
-	if (size < sizeof(*hdr) || size > sizeof(packet.buf) || size % 4)
-		return 0;
-	memcpy(packet.buf, buf, size);
-	packet.len = size;
-	ctl_swap(packet.buf, size);
-	if (hdr->type & U4_CTL_REPLY)
-		return 0;
-	if (size != ctl_len(hdr->type) || hdr->status)
-		return 1;
-
-	link = ctl_find_link(hdr);
-	if (!link)
-		return 1;
 	spin_lock(&link->lock);
 	if (!link->gone && link->packet_head - link->packet_tail < U4_CTL_QUEUE) {
-		link->packets[link->packet_head++ % U4_CTL_QUEUE] = packet;
+		link->packets[link->packet_head++ % U4_CTL_QUEUE] = *packet;
 		queued = true;
 	}
 	spin_unlock(&link->lock);
 	if (!queued || !queue_work(u4_wq, &link->answer_work))
 		put_device(&link->dev);
-	return 1;
 }
 
+/* In the control ring's work: copy, check, leave it with the link. */
+static void ctl_receive(const void *buf, size_t size)
+{
+	struct u4_packet packet;
+	struct u4_ctl_hdr *hdr = (void *)packet.buf;
+	struct u4_link *link;
+	bool reply;
+
+	if (size < sizeof(*hdr) || size > sizeof(packet.buf) || size % 4)
+		return;
+	memcpy(packet.buf, buf, size);
+	packet.len = size;
+	ctl_swap(packet.buf, size);
+	reply = hdr->type & U4_CTL_REPLY;
+	if (size != ctl_len(hdr->type) || (!reply && hdr->status))
+		return;
+
+	link = ctl_find_link(hdr);
+	if (!link)
+		return;
+	if (reply)
+		ctl_take_reply(link, &packet);
+	else
+		ctl_take_request(link, &packet);
+}
+
+/* Returns that the message was handled, whatever it is: the core shall not match it. */
 static int ctl_callback(const void *buf, size_t size, void *data)
 {
-	int handled;
-
 	atomic_inc(&ctl_inflight);
-	handled = ctl_receive(buf, size);
+	ctl_receive(buf, size);
 	if (atomic_dec_and_test(&ctl_inflight))
 		wake_up(&ctl_idle);
-	return handled;
+	return 1;
 }
 
 static struct tb_protocol_handler ctl_handler[2] = {

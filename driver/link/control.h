@@ -25,9 +25,8 @@
 /*
  * Two protocol UUIDs: 6c2f6a0e-51d6-4ef3-9be0-4c7f12a4a8d1 for exchanges (request
  * and reply) begun by the host whose XDomain UUID is the lower one, byte by byte,
- * ...a8d2 for those of the other. The core takes a reply that arrives while a
- * reply of our own is being sent for the answer to that one if route and UUID are
- * the same, and then uses it after it was freed.
+ * ...a8d2 for those of the other. A reply then fits no other exchange even where it
+ * is matched by route and UUID alone, as the core would do it.
  */
 #define U4_CTL_UUID_LOWER { 0x6c, 0x2f, 0x6a, 0x0e, 0x51, 0xd6, 0x4e, 0xf3, \
 			    0x9b, 0xe0, 0x4c, 0x7f, 0x12, 0xa4, 0xa8, 0xd1 }

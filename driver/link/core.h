@@ -68,7 +68,7 @@ struct u4_msgq {
 };
 
 /**
- * struct u4_packet - a received control request
+ * struct u4_packet - a received control message
  * @len: bytes
  * @buf: as it came
  */
@@ -113,7 +113,7 @@ struct u4_facts {
  * @node: in u4_links, under u4_links_lock
  * @token: ours for this link
  * @busy: the character device is open
- * @wait: readers, writers, and who waits for the gate to close
+ * @wait: readers, writers, who waits for the gate to close or for a reply
  *
  * @lock: protects what follows; a leaf, process context only
  * @state: enum usb4_rdma_link_state
@@ -142,6 +142,9 @@ struct u4_facts {
  * @packets: received requests, FIFO
  * @packet_head: next to put
  * @packet_tail: next to answer
+ * @req_id: of the last request that @work sent
+ * @awaited: type of the reply for which @work waits, 0 when it does not
+ * @reply: that reply; @reply.len is 0 until it has come
  *
  * @event_lock: sending an uevent, against the device going; a leaf
  * @hw_lock: making, starting and halting the rail, with the upcalls rail_up() and
@@ -159,7 +162,6 @@ struct u4_facts {
  * @rx_hop: ring of the receive path
  * @paths_on: paths are enabled
  * @rail_up: the layer above was told
- * @req_id: of the last request
  * @hello: back-off of HELLO
  * @open: back-off of OPEN and READY
  * @relay: back-off of RELAY
@@ -207,6 +209,9 @@ struct u4_link {
 	struct u4_packet	packets[U4_CTL_QUEUE];
 	unsigned int		packet_head;
 	unsigned int		packet_tail;
+	u32			req_id;
+	u8			awaited;
+	struct u4_packet	reply;
 
 	struct mutex		hw_lock;
 	struct mutex		event_lock;
@@ -222,7 +227,6 @@ struct u4_link {
 	int			rx_hop;
 	bool			paths_on;
 	bool			rail_up;
-	u32			req_id;
 	struct u4_retry		hello;
 	struct u4_retry		open;
 	struct u4_retry		relay;

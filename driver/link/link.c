@@ -290,9 +290,6 @@ static void link_do_hello(struct u4_link *link)
 	ret = u4_ctl_hello(link, &hello);
 	if (ret) {
 		retry_later(&link->hello, U4_RETRY_MAX_MS);
-		/* Late, of the one before; but not for ever. */
-		if (ret == -EBADMSG && link->hello.delay_ms <= 4 * U4_RETRY_MIN_MS)
-			link->hello.due = jiffies;
 		return;
 	}
 	/* A hint is followed by one question at most in this time. */

@@ -299,6 +299,7 @@ int u4_link_init(const struct u4_client_ops *ops)
 
 err_driver:
 	tb_unregister_service_driver(&service_driver);
+	flush_workqueue(u4_wq);
 err_ctl:
 	u4_ctl_exit();
 err_chardev:
@@ -321,8 +322,10 @@ void u4_link_exit(void)
 	u4_link_for_each(link_left, NULL);
 	service_unpublish();
 	tb_unregister_service_driver(&service_driver);
+	/* Works of links that were pulled may still be closing them, or be in a request. */
+	flush_workqueue(u4_wq);
 	u4_ctl_exit();
-	/* Works of links that were pulled may still be closing them. */
+	/* Answers to what came last: there is no link any more that would be given one. */
 	flush_workqueue(u4_wq);
 	u4_peer_exit();
 	destroy_workqueue(u4_wq);

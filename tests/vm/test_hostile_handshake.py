@@ -18,6 +18,11 @@ REPLY = 0x80
 OK, NOT_AUTHORIZED, NOT_READY, BUSY = 0, 2, 3, 4
 HALF_OPEN, AT_ONCE = 4000, 100
 CLOSED_PATHS = 8
+RESPONSE = 7  # of an XDomain packet, as the router sees it
+FAKES = 40
+TRACING = "/sys/kernel/tracing"
+# The protocol UUIDs' first word, as thunderbolt's tracepoints print it.
+OUR_WORD = "0x0e6a2f6c"
 GATE_PATTERN = "lab/[g]ate.py"
 GATE = "/usr/lib/usb4rdma-lab/gate.py"
 # What a flood may leave behind in the slab caches of a host, everything counted.
@@ -117,6 +122,37 @@ def test_a_flood_of_half_open_handshakes_and_messages_is_bounded(lab: Lab) -> No
     print(f"  {HALF_OPEN} half-open handshakes, 300 messages: {grown} KiB more in slab caches")
     assert grown < SLACK_KB
     host.run("cat /proc/loadavg", check=True, timeout=20)
+
+
+def test_what_a_peer_calls_a_reply_is_not_for_the_core_to_match(lab: Lab) -> None:
+    """thunderbolt takes a packet of kind RESPONSE for the answer to whatever it sends just then
+    with the same route and UUID, our own answers too, and frees that under who sends it: the
+    sanitizer kernel tells so, on others the core's tracepoint shows what got so far."""
+    host, attacker = lab["a"], Attacker(lab)
+    # The sanitizer kernels have no tracepoints.
+    host.run(f"mountpoint -q {TRACING} || mount -t tracefs tracefs {TRACING}")
+    traced = host.run(f"cd {TRACING}/events/thunderbolt && echo 1 >tb_event/enable "
+                      "&& echo 1 >tb_rx/enable && echo >../../trace").rc == 0  # fmt: skip
+    assert traced or "-usb4rdma-" in lab.plan.kernel_version
+    attacker.do("received")
+    fake = {"type": HELLO | REPLY, "packet": RESPONSE, "number": 0x7FFF0000}
+    for _ in range(FAKES):
+        attacker.do("ask", kind=HELLO)
+        attacker.do("ask", kind=HELLO, head=fake, times=4)
+    scenario.until("the host answers", 60, lambda: OK in statuses(attacker, HELLO))
+    # As it would be numbered, if it is about to ask us.
+    for number in range(1, FAKES):
+        attacker.do("ask", kind=OPEN, head={"type": OPEN | REPLY, "packet": RESPONSE,
+                                            "number": number})  # fmt: skip
+    attacker.do("ask", kind=CLOSE)
+    scenario.until("it is seen to be closed", 60, lambda: bool(statuses(attacker, CLOSE)))
+    wait_state(host, "active")
+    if traced:
+        seen = host.run(f"cat {TRACING}/trace; echo 0 >{TRACING}/events/thunderbolt/enable").out
+        ours = [line for line in seen.splitlines() if "XDOMAIN_RESP" in line and OUR_WORD in line]
+        assert sum("tb_event:" in line for line in ours) >= FAKES, seen[-2000:]
+        assert not [line for line in ours if "tb_rx:" in line]
+    assert not lab.alarms()
 
 
 def test_a_peer_that_never_gets_ready_holds_up_nothing(lab: Lab) -> None:
