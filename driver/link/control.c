@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The control protocol: builds and checks messages, sends requests, answers
- * those of the peer. It keeps no state of its own and decides nothing: what a
+ * those of the peer. It decides nothing and keeps the awaited reply alone: what a
  * received request says is a hint that wakes the state machine (link.c), which
  * then asks for itself. Facts come from replies to our own requests only.
  *
@@ -13,6 +13,7 @@
  * with everything that is being sent: a peer that says "reply" at the right moment
  * has it free a message that is still in use (tb_cfg_request() in ctl.c, Linux 7.2).
  * So it is asked for no reply, and no packet with our UUID gets to its matching.
+ * What is left are error packets, by which it matches anything; only routers send them.
  */
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
@@ -84,11 +85,16 @@ static int ctl_status_errno(u8 status)
  */
 static int ctl_send(struct u4_link *link, void *msg, size_t len, enum tb_cfg_pkg_type type)
 {
-	if (READ_ONCE(link->xd->is_unplugged))
-		return -ENODEV;
+	int ret = -ENODEV;
+
 	ctl_swap(msg, len);
-	return tb_xdomain_request(link->xd, msg, len, type, NULL, 0, TB_CFG_PKG_XDOMAIN_RESP,
-				  U4_REQUEST_TIMEOUT_MS);
+	mutex_lock(&link->send_lock);
+	/* After .remove the host router may go, which the XDomain does not keep. */
+	if (!READ_ONCE(link->gone) && !READ_ONCE(link->xd->is_unplugged))
+		ret = tb_xdomain_request(link->xd, msg, len, type, NULL, 0,
+					 TB_CFG_PKG_XDOMAIN_RESP, U4_REQUEST_TIMEOUT_MS);
+	mutex_unlock(&link->send_lock);
+	return ret;
 }
 
 static size_t ctl_len(u8 type)
@@ -114,8 +120,9 @@ static size_t ctl_len(u8 type)
 }
 
 /*
- * Sends @msg of @len bytes and waits for its reply, of the length that its type has.
- * Only from the link's work, so that one request is outstanding.
+ * Sends @msg of @len bytes and waits for its reply; @reply has room for
+ * ctl_len(@type | U4_CTL_REPLY) bytes. Only from the link's work, so that one request
+ * is outstanding.
  */
 static int ctl_request(struct u4_link *link, void *msg, size_t len, u8 type, void *reply,
 		       unsigned int timeout_ms)
@@ -143,16 +150,15 @@ static int ctl_request(struct u4_link *link, void *msg, size_t len, u8 type, voi
 
 	spin_lock(&link->lock);
 	link->awaited = 0;
-	if (!ret && !link->reply.len)
-		ret = link->gone ? -ENODEV : -ETIMEDOUT;
-	if (!ret)
+	if (link->reply.len) {
+		/* Whatever was said of the sending. */
 		memcpy(reply, link->reply.buf, link->reply.len);
+		ret = 0;
+	} else if (!ret) {
+		ret = link->gone ? -ENODEV : -ETIMEDOUT;
+	}
 	spin_unlock(&link->lock);
-	if (ret)
-		return ret;
-	if (type != U4_CTL_HELLO && le64_to_cpu(rhdr->from) != peer_token)
-		return -ESTALE;
-	return ctl_status_errno(rhdr->status);
+	return ret ?: ctl_status_errno(rhdr->status);
 }
 
 static void ctl_fill_hello(struct u4_link *link, struct u4_ctl_hello *msg)
@@ -402,7 +408,8 @@ static void ctl_take_reply(struct u4_link *link, const struct u4_packet *packet)
 
 	spin_lock(&link->lock);
 	taken = hdr->type == link->awaited && le32_to_cpu(hdr->req_id) == link->req_id &&
-		!link->reply.len;
+		(link->awaited == (U4_CTL_HELLO | U4_CTL_REPLY) ||
+		 le64_to_cpu(hdr->from) == link->peer_token) && !link->reply.len;
 	if (taken) {
 		memcpy(link->reply.buf, packet->buf, packet->len);
 		WRITE_ONCE(link->reply.len, packet->len);

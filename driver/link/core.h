@@ -147,6 +147,7 @@ struct u4_facts {
  * @reply: that reply; @reply.len is 0 until it has come
  *
  * @event_lock: sending an uevent, against the device going; a leaf
+ * @send_lock: sending a control message; once it was free after @gone, none is sent
  * @hw_lock: making, starting and halting the rail, with the upcalls rail_up() and
  *	rail_down(); never held across path calls, requests, or rtnl
  * @rail: under @hw_lock
@@ -213,6 +214,7 @@ struct u4_link {
 	u8			awaited;
 	struct u4_packet	reply;
 
+	struct mutex		send_lock;
 	struct mutex		hw_lock;
 	struct mutex		event_lock;
 	struct u4_rail		*rail;

@@ -131,7 +131,7 @@ static int open_ask(struct u4_link *link)
 	msg.ring_size = cpu_to_le16(U4_RING_SIZE);
 	msg.credits = cpu_to_le16(U4_CREDIT_WINDOW);
 	ret = u4_ctl_path(link, U4_CTL_OPEN, &msg);
-	if (ret == -EACCES || ret == -ESTALE || ret == -ETIMEDOUT || ret == -EBADMSG)
+	if (ret == -EACCES || ret == -ESTALE || ret == -ETIMEDOUT || ret == -ENODEV)
 		return -EAGAIN;
 	if (ret)
 		return ret;

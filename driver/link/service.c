@@ -94,6 +94,7 @@ static struct u4_link *link_alloc(struct tb_service *svc)
 	link->out_hopid = -1;
 	link->in_hopid = -1;
 	spin_lock_init(&link->lock);
+	mutex_init(&link->send_lock);
 	mutex_init(&link->hw_lock);
 	mutex_init(&link->event_lock);
 	init_waitqueue_head(&link->wait);
@@ -185,6 +186,9 @@ static void service_remove(struct tb_service *svc)
 	list_del(&link->node);
 	spin_unlock(&u4_links_lock);
 	wake_up_all(&link->wait);
+	/* No message is on its way to the host router when it goes. */
+	mutex_lock(&link->send_lock);
+	mutex_unlock(&link->send_lock);
 	u4_chardev_del(link);
 
 	if (unplugged) {
@@ -325,7 +329,7 @@ void u4_link_exit(void)
 	/* Works of links that were pulled may still be closing them, or be in a request. */
 	flush_workqueue(u4_wq);
 	u4_ctl_exit();
-	/* Answers to what came last: there is no link any more that would be given one. */
+	/* What the handlers queued last drops its reference to the link and no more. */
 	flush_workqueue(u4_wq);
 	u4_peer_exit();
 	destroy_workqueue(u4_wq);

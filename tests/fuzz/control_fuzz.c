@@ -43,6 +43,8 @@ static struct script *script;
 static bool answering;			/* a request of ours is under way: let the peer answer it */
 static u8 answer[U4_CTL_PACKET_MAX];
 static size_t answer_len;
+static u8 past[U4_CTL_PACKET_MAX];	/* the reply to an earlier request */
+static size_t past_len;
 static u32 answers;
 
 static void run_answers(u32 i)
@@ -107,6 +109,13 @@ static void any_reply(const struct u4_ctl_hdr *sent, u8 fate)
 		hdr->to = sent->from;
 		if (fate & 32)
 			hdr->from = sent->to;
+		if (sent->type == U4_CTL_HELLO && fate & 4) {
+			const struct u4_ctl_hello *asked = (const void *)sent;
+			struct u4_ctl_hello *hello = (void *)answer;
+
+			memcpy(hello->src_uuid, asked->dst_uuid, sizeof(hello->src_uuid));
+			memcpy(hello->dst_uuid, asked->src_uuid, sizeof(hello->dst_uuid));
+		}
 	}
 	answer_len = fate & 16 ? 4 * (next_byte(script) & 63) : ctl_len(hdr->type);
 	for (n = fate & 3; n--;)
@@ -139,6 +148,10 @@ static void send_request(u32 other, const void *request, size_t size)
 	}
 	if (fate == 0xff)
 		return;
+	if (((struct u4_ctl_hdr *)past)->req_id != ((const struct u4_ctl_hdr *)request)->req_id)
+		ctl_callback(past, past_len, NULL);
+	memcpy(past, answer, sizeof(past));
+	past_len = answer_len;
 	exact = malloc(answer_len ? answer_len : 1);
 	memcpy(exact, answer, answer_len);
 	CHECK(ctl_callback(exact, answer_len, NULL) == 1, "a packet with our UUID is not taken");
@@ -307,7 +320,7 @@ static void ask(struct script *s, u8 what)
 			link->peer_token = peer->token;
 			peer->peer_token = link->token;
 		}
-		if (!answering && !ret)
+		if (!ret)
 			CHECK(!memcmp(&reply, answer, sizeof(reply)), "not the first reply");
 		if (!ret)
 			CHECK(reply.hdr.from && reply.epoch &&
@@ -337,6 +350,8 @@ static void ask(struct script *s, u8 what)
 		enum u4_ctl_type type = U4_CTL_OPEN + (what >> 4) % 3;
 
 		ret = u4_ctl_path(link, type, &msg);
+		if (!ret)
+			CHECK(!memcmp(&msg, answer, sizeof(msg)), "not the first reply");
 		if (answering && !ret && type == U4_CTL_OPEN)
 			CHECK(peer->authorized && le32_to_cpu(msg.tag) == peer->facts.rx_tag,
 			      "OPEN");
@@ -346,6 +361,9 @@ static void ask(struct script *s, u8 what)
 	if (!answering && !ret) {
 		const struct u4_ctl_hdr *hdr = (void *)answer;
 
+		CHECK(hdr->type == U4_CTL_HELLO + U4_CTL_REPLY ||
+		      (hdr->type & U4_CTL_REPLY && hdr->from == cpu_to_le64(link->peer_token)),
+		      "a stranger's reply is believed");
 		CHECK(hdr->type & U4_CTL_REPLY && hdr->to == cpu_to_le64(link->token) &&
 		      le32_to_cpu(hdr->req_id) == link->req_id && !hdr->status,
 		      "a reply to something else is believed");
@@ -402,6 +420,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	script = &s;
 	memset(links, 0, sizeof(links));
 	memset(queued, 0, sizeof(queued));
+	memset(answer, 0, sizeof(answer));
+	past_len = 0;
 	INIT_LIST_HEAD(&u4_links);
 	u4_ctl_init();
 	for (i = 0; i < 2; i++) {

@@ -115,7 +115,14 @@ void kfree_skb(struct sk_buff *skb);
 #define DEFINE_EVENT(class, name, proto, args)	static inline void trace_##name(proto) { }
 
 /* All that can happen has happened when a wait begins. */
-#define wait_event_timeout(w, cond, t)	((void)(w), (void)(t), (cond))
+#define wait_event_timeout(w, cond, t)	((void)(w), check_wait(t), (cond))
+static inline void check_wait(unsigned int ms)
+{
+	CHECK(ms >= 300 && ms <= 1000, "waits %u ms", ms);
+}
+
+#define mutex_lock(m)			do { assert(!(m)->held); (m)->held = true; } while (0)
+#define mutex_unlock(m)			((m)->held = false)
 #define msecs_to_jiffies(ms)		(ms)
 
 /* ---- device model ---- */

@@ -54,6 +54,7 @@ class Hostile(Peer):
         self.answers: dict[int, bytes] = {}  # instead of the honest body of a reply
         self.their_uuid = b""
         self.their_token = 0
+        self.their_request = 0
         self.their_tag = 0
         self.their_hop = 0
         self.limit = 0
@@ -100,7 +101,7 @@ class Hostile(Peer):
         kind, _, version, number, token, _ = HEADER.unpack_from(body, 16)
         if kind in self.silent:
             return None
-        self.their_token = token
+        self.their_token, self.their_request = token, number
         rest = body[40:]
         if kind == HELLO:
             payload = self.hello_body()
@@ -152,7 +153,8 @@ class Hostile(Peer):
             head.get("from", self.token),
             head.get("to", 0 if kind == HELLO else self.their_token),
         )
-        lower = self.uuid < self.their_uuid
+        # The exchange is one that we began, or "theirs".
+        lower = (self.uuid < self.their_uuid) != bool(head.get("theirs"))
         words = self._packet(0, _protocol(lower), header + payload)
         if "length" in head:
             words[0] = words[0] & ~0x3F | head["length"]
@@ -209,6 +211,7 @@ class Hostile(Peer):
                 "ready": self.ready,
                 "their_tag": self.their_tag,
                 "their_token": self.their_token,
+                "their_request": self.their_request,
                 "frames_seen": self.frames_seen,
                 "data_number": self.data_number,
                 "honest_limit": self.honest_limit(),

@@ -140,11 +140,13 @@ def test_what_a_peer_calls_a_reply_is_not_for_the_core_to_match(lab: Lab) -> Non
         attacker.do("ask", kind=HELLO)
         attacker.do("ask", kind=HELLO, head=fake, times=4)
     scenario.until("the host answers", 60, lambda: OK in statuses(attacker, HELLO))
-    # As it would be numbered, if it is about to ask us.
-    for number in range(1, FAKES):
-        attacker.do("ask", kind=OPEN, head={"type": OPEN | REPLY, "packet": RESPONSE,
-                                            "number": number})  # fmt: skip
+    # What it will ask when its link is closed, answered before it does, by us and by a stranger.
+    last = attacker.do("state")["their_request"]
     attacker.do("ask", kind=CLOSE)
+    for number in range(last, last + FAKES):
+        for stranger in ({}, {"from": 0x5713}):
+            head = {"type": OPEN | REPLY, "packet": RESPONSE, "number": number, "theirs": 1}
+            attacker.do("ask", kind=OPEN, head=head | stranger)
     scenario.until("it is seen to be closed", 60, lambda: bool(statuses(attacker, CLOSE)))
     wait_state(host, "active")
     if traced:
