@@ -189,7 +189,7 @@ def integrity(
 ) -> Iterator[tuple[Process, Process]]:
     """The data integrity program on both hosts: (client on b, server on a)."""
     a, b = lab["a"], lab["b"]
-    common = f"--device {DEVICE} --qp-timeout {qp_timeout} --timeout {int(seconds)} {extra}"
+    common = f"--device {DEVICE} --qp-timeout {qp_timeout} --timeout {patient(seconds):.0f} {extra}"
     words = f"python3 {program(a, 'integrity.py')} {common} --gid {gid_of(a)}"
     with a.start(words, timeout=seconds + 30) as server:
         server.wait_for("listening", 60.0)

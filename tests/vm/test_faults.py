@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import scenario
 from lab.api import Lab, Process
+from lab.patience import patient
 from lab.progress import say
 from scenario import DEVICE, gid_of, program, rdma_address, until
 
@@ -57,7 +58,7 @@ def rounds(lab: Lab) -> Iterator[tuple[Process, Process]]:
         for name in ("integrity.py", "verbs_pair.py"):
             program(host, name)
     common = f"--device {DEVICE} --qps 2 --qp-timeout {QP_TIMEOUT} --large 0.1"
-    common += f" --timeout {280 if LONG else 150} --cable-address {rdma_address(a)}"
+    common += f" --timeout {patient(280 if LONG else 150):.0f} --cable-address {rdma_address(a)}"
     path = program(a, "fault_rounds.py")
     with a.start(f"python3 {path} {common} --gid {gid_of(a)}", timeout=SECONDS) as server:
         server.wait_for("listening", 90)

@@ -8,6 +8,7 @@ import re
 import pytest
 import scenario
 from lab.api import Lab
+from lab.patience import patient
 from scenario import DEVICE, NETDEV
 
 pytestmark = pytest.mark.timeout(600)
@@ -58,7 +59,8 @@ def test_ten_thousand_messages_arrive_without_a_difference(lab: Lab) -> None:
 def test_loopback_between_queue_pairs_of_one_device(lab: Lab) -> None:
     a = lab["a"]
     path, gid = scenario.program(a, "integrity.py"), scenario.gid_of(a)
-    common = f"python3 {path} --device {DEVICE} --gid {gid} --qps 2 --count 40 --timeout 100"
+    common = f"python3 {path} --device {DEVICE} --gid {gid} --qps 2 --count 40"
+    common += f" --timeout {patient(100):.0f}"
     with a.start(common, timeout=120) as server:
         server.wait_for("listening")
         with a.start(f"{common} 127.0.0.1", timeout=120) as client:
