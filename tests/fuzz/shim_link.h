@@ -120,9 +120,6 @@ static inline void check_wait(unsigned int ms)
 {
 	CHECK(ms >= 300 && ms <= 1000, "waits %u ms", ms);
 }
-
-#define mutex_lock(m)			do { assert(!(m)->held); (m)->held = true; } while (0)
-#define mutex_unlock(m)			((m)->held = false)
 #define msecs_to_jiffies(ms)		(ms)
 
 /* ---- device model ---- */
