@@ -118,7 +118,7 @@ def test_restarting_the_daemon_does_not_interrupt_traffic(lab: Lab) -> None:
         start = scenario.data_frames(lab)
         scenario.until("traffic", 60, lambda: scenario.data_frames(lab) > start + 200)
         for host in lab.hosts.values():
-            host.run("systemctl restart usb4rdmad", timeout=60, check=True)
+            host.run("systemctl restart usb4rdmad", timeout=180, check=True)
         early = [process.out + process.err for process in ends if not process.running]
         assert not early, f"traffic ended before the restarts did: {early}"
         scenario.check_integrity(*ends, 420)
