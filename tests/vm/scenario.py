@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import threading
 import time
@@ -48,11 +49,25 @@ def pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
+def modules(program: Path) -> set[Path]:
+    """The files of tests/vm/guest/ that this Python file there imports, and what those import."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(program.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(str(node.module))
+    direct = {path for name in names if (path := GUEST_PROGRAMS / f"{name}.py").exists()}
+    return direct.union(*map(modules, direct))
+
+
 def program(host: Host, name: str) -> str:
-    """The path in the host of a program of tests/vm/guest/, copied there if it is not."""
-    path = f"{INSIDE}/{name}"
+    """The path in the host of a program of tests/vm/guest/, copied there with what it imports."""
+    source, path = GUEST_PROGRAMS / name, f"{INSIDE}/{name}"
     if host.run(f"mkdir -p {INSIDE}; test -e {path}").rc != 0:
-        host.put(GUEST_PROGRAMS / name, path)
+        for module in modules(source) if source.suffix == ".py" else ():
+            host.put(module, f"{INSIDE}/{module.name}")
+        host.put(source, path)
     return path
 
 

@@ -54,9 +54,6 @@ QP_TIMEOUT = 18
 def rounds(lab: Lab) -> Iterator[tuple[Process, Process]]:
     """Both sides of fault_rounds.py: (server on a, client on b)."""
     a, b = lab["a"], lab["b"]
-    for host in (a, b):
-        for name in ("integrity.py", "verbs_pair.py"):
-            program(host, name)
     common = f"--device {DEVICE} --qps 2 --qp-timeout {QP_TIMEOUT} --large 0.1"
     common += f" --timeout {patient(280 if LONG else 150):.0f} --cable-address {rdma_address(a)}"
     path = program(a, "fault_rounds.py")

@@ -12,7 +12,6 @@ from scenario import DEVICE
 
 pytestmark = pytest.mark.timeout(1200)
 
-PROGRAM = ("limits.py", "raw_verbs.py", "verbs_pair.py")
 # What there must be at least.
 AT_LEAST = {
     "QPs": 4096,
@@ -49,7 +48,7 @@ UNSUPPORTED = ("XRC queue pair", "raw packet queue pair", "zero-based region")
 def test_limits_are_reached_and_kept(lab: Lab) -> None:
     words = {}
     for part, host in enumerate((lab["a"], lab["b"]), 1):
-        path, *_ = [scenario.program(host, name) for name in PROGRAM]
+        path = scenario.program(host, "limits.py")
         options = f"--device {DEVICE} --gid {scenario.gid_of(host)} --part {part}"
         words[host.name] = f"python3 {path} {options}"
     with lab["a"].start(words["a"], timeout=900) as other:

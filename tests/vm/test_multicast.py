@@ -20,7 +20,6 @@ def test_each_member_of_a_group_gets_each_datagram_once(lab: Lab, group: str) ->
     a, b = lab["a"], lab["b"]
     words = {}
     for host in (a, b):
-        scenario.program(host, "raw_verbs.py")
         words[host.name] = (
             f"python3 {scenario.program(host, 'multicast.py')} %s --device {DEVICE}"
             f" --gid {scenario.gid_of(host)} --group {group} --datagrams {DATAGRAMS}"

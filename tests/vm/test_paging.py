@@ -60,7 +60,6 @@ def gate_says(host: Host) -> str:
 def test_a_page_that_does_not_come_holds_up_its_own_peer_only(lab: Lab) -> None:
     a = lab["a"]
     identity = a.run("cat /sys/class/usb4rdma/link*/peer", check=True).out.strip()
-    scenario.program(a, "paging.py")
     command = f"python3 {scenario.program(a, 'stuck_page.py')} --device {scenario.DEVICE}"
     program = a.start(f"{command} --gid {scenario.gid_of(a)}")
 

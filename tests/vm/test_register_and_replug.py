@@ -17,7 +17,7 @@ def test_regions_are_registered_while_the_cable_comes_and_goes(lab: Lab) -> None
     """Mapping for a router that goes away ends early; no mapping is left behind (the router's
     DMA faults and the kernel's warnings would tell), and neither side waits for the other."""
     a = lab["a"]
-    path, _ = (scenario.program(a, name) for name in ("mr_churn.py", "raw_verbs.py"))
+    path = scenario.program(a, "mr_churn.py")
     with a.start(f"python3 {path} --device {DEVICE} --mib 96", timeout=400) as churn:
         churn.wait_for("registering", 60)
         for _round in range(ROUNDS):

@@ -36,7 +36,6 @@ def quiet(lab: Lab) -> Iterator[Host]:
 
 def rows(host: Host) -> dict[str, dict[str, Any]]:
     """What the program in the host has reached, by row."""
-    scenario.program(host, "raw_verbs.py")
     words = f"python3 {scenario.program(host, 'resource_caps.py')} --device {DEVICE}"
     found = {}
     for line in host.run(words, timeout=300, check=True).out.splitlines():

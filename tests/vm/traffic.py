@@ -13,7 +13,6 @@ import scenario
 from lab.api import Host, Lab, Process
 from scenario import DEVICE, gid_of, program, rdma_address
 
-PROGRAMS = ("verbs_pair.py", "traffic_kinds.py", "all_traffic.py")
 RELIABLE = ("SEND", "WRITE", "READ", "atomic")
 KINDS = (*RELIABLE, "datagram", "net")
 PATIENCE = 120.0
@@ -82,7 +81,7 @@ class Traffic:
     def start(self, name: str) -> None:
         """Start the program on this host (again)."""
         host = self.lab[name]
-        path = [program(host, one) for one in PROGRAMS][-1]
+        path = program(host, "all_traffic.py")
         words = f"python3 {path} --device {DEVICE} --cable-address {self.cable_address}"
         if name == "b":
             words += f" {self.lab['a'].net_address}"

@@ -26,15 +26,16 @@ import time
 from typing import Any
 
 import integrity
-from integrity import e
+from exchange_data import READ, SEND, SEND_IMM, WRITE, WRITE_IMM
+from pyverbs import enums as e
 from pyverbs.addr import AH, GID, AHAttr, GlobalRoute
-from pyverbs.wr import SendWR
+from pyverbs.wr import RecvWR, SendWR
 from verbs_pair import QKEY, SIZE, Device, End, completions
 
 EXCHANGES = {
-    "send": [integrity.SEND, integrity.SEND_IMM],
-    "write": [integrity.WRITE, integrity.WRITE_IMM],
-    "read": [integrity.READ],
+    "send": [SEND, SEND_IMM],
+    "write": [WRITE, WRITE_IMM],
+    "read": [READ],
 }
 DATAGRAM, GRH, DEPTH = 1500, 40, 16
 OUTSTANDING = 4
@@ -175,7 +176,7 @@ class Round:
         for _ in range(count):
             slot = self.slots.pop(0)
             piece = end.piece(GRH + DATAGRAM, 2048 * slot)
-            end.qp.post_recv(integrity.RecvWR(wr_id=slot, num_sge=1, sg=[piece]))
+            end.qp.post_recv(RecvWR(wr_id=slot, num_sge=1, sg=[piece]))
 
     def net(self, count: int, seed: str) -> dict[str, Any]:
         """A stream through the network interface, from the client to the server."""

@@ -12,7 +12,6 @@ if anything differed, 3 if a work request failed.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import faulthandler
 import hashlib
 import json
@@ -23,27 +22,35 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from exchange_data import (
+    ACCESS,
+    GUARD,
+    GUARD_BYTES,
+    KINDS,
+    LARGEST,
+    POOL,
+    READ,
+    SEND,
+    SEND_IMM,
+    SLOT,
+    WINDOW,
+    WRITE,
+    WRITE_IMM,
+    Memory,
+    Message,
+    place,
+    schedule,
+)  # fmt: skip
 from pyverbs import enums as e
 from pyverbs.addr import GID, AHAttr, GlobalRoute
 from pyverbs.cq import CQ, CompChannel
 from pyverbs.device import Context
-from pyverbs.mr import MR
 from pyverbs.pd import PD
 from pyverbs.qp import QP, QPAttr, QPCap, QPInitAttr
 from pyverbs.wr import SGE, RecvWR, SendWR
 
-LARGEST = 1 << 20
-POOL = 4 << 20
-GUARD = 64
-GUARD_BYTES = b"\xa5" * GUARD
-SLOT = GUARD + LARGEST + GUARD
-WINDOW = 4
-EDGES = (0, 1, 63, 64, 4031, 4032, 4095, 4096, 4097, 8192, 65535, 65536, LARGEST - 1, LARGEST)
-ACCESS = e.IBV_ACCESS_LOCAL_WRITE | e.IBV_ACCESS_REMOTE_WRITE | e.IBV_ACCESS_REMOTE_READ
 CREDIT_RECEIVES = 64
 
-SEND, SEND_IMM, WRITE, WRITE_IMM, READ = "send", "send_imm", "write", "write_imm", "read"
-KINDS = (SEND, SEND_IMM, WRITE, WRITE_IMM, READ)
 OPCODES = {
     SEND: e.IBV_WR_SEND,
     SEND_IMM: e.IBV_WR_SEND_WITH_IMM,
@@ -56,48 +63,6 @@ READ_MARK, NOTICE_MARK = 1 << 32, 1 << 33
 
 class WorkFailed(Exception):
     """A work completion with an error status."""
-
-
-@dataclass(frozen=True)
-class Message:
-    """One message: what, where in the pool, how long."""
-
-    kind: str
-    offset: int
-    size: int
-
-
-def schedule(seed: str, wanted: argparse.Namespace) -> list[Message]:
-    """The messages of one direction of one queue pair; both sides compute the same."""
-    rng = random.Random(seed)
-    messages = []
-    for number in range(wanted.count):
-        if number < len(EDGES):
-            size = EDGES[number]
-        elif rng.random() < wanted.large:
-            size = rng.randint(0, LARGEST)
-        else:
-            size = int(2 ** rng.uniform(0, 16)) - 1
-        messages.append(Message(rng.choice(wanted.kinds), rng.randint(0, POOL - size), size))
-    return messages
-
-
-class Memory:
-    """A registered region and a view of it."""
-
-    def __init__(self, pd: PD, size: int) -> None:
-        self.mr = MR(pd, size, ACCESS)
-        self.address: int = self.mr.buf
-        self.view = memoryview((ctypes.c_char * size).from_address(self.address)).cast("B")
-
-    def key(self) -> tuple[int, int]:
-        """What the peer needs to write here or to read from here."""
-        return self.address, self.mr.rkey
-
-
-def place(number: int) -> int:
-    """Where in a memory of slots the message with this number lies."""
-    return (number % WINDOW) * SLOT + GUARD
 
 
 @dataclass
