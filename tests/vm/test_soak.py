@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import scenario
-from holdings import SLAB_TRACES, Ledger, Memory
+from holdings import OTHERS_COME, SLAB_TRACES, Ledger, Memory
 from lab.api import Host, Lab
 from lab.progress import say
 from report import record, report
@@ -140,7 +140,7 @@ def test_soak(lab: Lab) -> None:
     with traffic(lab) as both:
         soak = Soak(lab, both)
         soak.impaired()
-        ledger, memory = Ledger.open(lab), Memory(lab)
+        ledger, memory = Ledger.open(lab, but=OTHERS_COME), Memory(lab)
         chapters = 1
         while time.monotonic() < end and not soak.wrong:
             soak.chapter()

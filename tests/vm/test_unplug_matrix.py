@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import scenario
-from holdings import SLAB_TRACES, Ledger
+from holdings import OTHERS_COME, SLAB_TRACES, Ledger
 from lab.api import Lab
 from report import record, report
 from traffic import facts, table, traffic
@@ -38,7 +38,7 @@ def test_each_kind_of_traffic_ends_as_promised_or_goes_on(lab: Lab) -> None:
     if LONG:
         reload(lab)
     with traffic(lab) as both:
-        ledger = Ledger.open(lab)
+        ledger = Ledger.open(lab, but=OTHERS_COME)
         for event in events:
             results, faults = play(lab, both, event)
             lines += [event.name, *table(results)]

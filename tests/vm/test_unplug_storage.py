@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import scenario
-from holdings import SLAB_TRACES, Ledger, held, settle
+from holdings import OTHERS_GO, SLAB_TRACES, Ledger, held, settle
 from lab.api import Lab
 from report import record, report
 from test_storage import STEADILY, storage
@@ -143,7 +143,7 @@ def test_storage_in_use_goes_on_or_ends(lab: Lab) -> None:
     use_once(lab)
     reload(lab)
     use_once(lab)
-    ledger = Ledger.open(lab, unknown=False)
+    ledger = Ledger.open(lab, but=OTHERS_GO)
     for row in ROWS:
         ends, faults = play(lab, row)
         lines.append(told(row, ends))
@@ -183,5 +183,5 @@ def test_a_server_that_died_holds_nobody(lab: Lab) -> None:
     scenario.run_rping(lab, count=3).check()
     # What was asked of the dead server over NFS ends by NFS's own time; it tries to connect till
     # then, by whatever device there is.
-    settle(b, before, BOUND, unknown=False)
+    settle(b, before, BOUND, but=OTHERS_GO)
     record("server", lab, {"seconds": round(took)})
