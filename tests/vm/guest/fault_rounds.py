@@ -43,6 +43,38 @@ NET_PORT = 18700
 PATIENCE = 60.0
 
 
+class Arrivals:
+    """The datagrams that have come: their numbers, and what was wrong with any."""
+
+    def __init__(self, end: End, noise: bytes) -> None:
+        self.end, self.noise = end, noise
+        self.seen: set[int] = set()
+        self.wrong: list[str] = []
+        self.free = list(range(DEPTH))
+
+    def post(self) -> None:
+        """A receive for each place that is free."""
+        for slot in self.free:
+            piece = self.end.piece(GRH + DATAGRAM, 2048 * slot)
+            self.end.qp.post_recv(RecvWR(wr_id=slot, num_sge=1, sg=[piece]))
+        self.free = []
+
+    def take(self, stop: int) -> None:
+        """What has completed by now; no number of `stop` or more has been sent."""
+        _, found = self.end.recv_cq.poll(DEPTH)
+        for wc in found or []:
+            data = self.end.read(GRH + DATAGRAM, 2048 * int(wc.wr_id))
+            (number,) = struct.unpack_from("I", data, GRH)
+            if wc.status != e.IBV_WC_SUCCESS:
+                self.wrong.append(f"status {wc.status}")
+            if data[GRH + 4 :] != self.noise[4:] or wc.byte_len != GRH + DATAGRAM:
+                self.wrong.append(f"{number} of {wc.byte_len} bytes differs")
+            if number >= stop or number in self.seen:
+                self.wrong.append(f"{number} came twice, or was not sent: {stop} were")
+            self.seen.add(number)
+            self.free.append(int(wc.wr_id))
+
+
 class Round:
     """What all rounds share: the device, the other side."""
 
@@ -50,8 +82,6 @@ class Round:
         self.arguments = arguments
         self.cable_address = cable_address
         self.dev = Device.open(arguments.device, arguments.gid)
-        self.slots: list[int] = []
-        self.consumed = 0
         self.peer = self._meet()
         self.stream = self.peer.makefile("rw")
 
@@ -131,17 +161,16 @@ class Round:
         return {"operations": done, "good": total == count}
 
     def datagrams(self, count: int, seed: str) -> dict[str, Any]:
-        """Numbered datagrams both ways, in batches; what is lost is not asked for again."""
+        """Numbered datagrams both ways, in batches; what is lost is not asked for again, what is
+        late may come with a later batch."""
         end, theirs = self.connected(e.IBV_QPT_UD)
         handle = AH(self.dev.pd, attr=theirs["way"])
         noise = random.Random(seed).randbytes(DATAGRAM)
-        seen: set[int] = set()
-        good = True
+        arrivals = Arrivals(end, noise)
         for start in range(0, count, DEPTH // 2):
             batch = range(start, min(count, start + DEPTH // 2))
-            while end.recv_cq.poll(DEPTH)[0]:
-                good = False
-            self._receives(end, DEPTH if not start else self.consumed)
+            arrivals.take(start)
+            arrivals.post()
             self.swap(start)
             for number in batch:
                 end.fill(struct.pack("I", number) + noise[4:], 32768)
@@ -155,28 +184,12 @@ class Round:
                 end.qp.post_send(wr)
                 completions(end.send_cq, 1, PATIENCE)
             self.swap("sent")
-            self.consumed = 0
             quiet = time.monotonic() + 0.3
-            while time.monotonic() < quiet and self.consumed < len(batch):
-                polled, found = end.recv_cq.poll(DEPTH)
-                for wc in found if polled else []:
-                    data = end.read(GRH + DATAGRAM, 2048 * int(wc.wr_id))
-                    (number,) = struct.unpack_from("I", data, GRH)
-                    whole = data[GRH + 4 :] == noise[4:] and wc.byte_len == GRH + DATAGRAM
-                    good = good and whole and number in batch and number not in seen
-                    seen.add(number)
-                    self.slots.append(int(wc.wr_id))
-                    self.consumed += 1
+            while time.monotonic() < quiet and not arrivals.seen.issuperset(batch):
+                arrivals.take(batch.stop)
         self.swap("done")
-        return {"operations": len(seen), "good": good and bool(seen)}
-
-    def _receives(self, end: End, count: int) -> None:
-        if count == DEPTH:
-            self.slots = list(range(DEPTH))
-        for _ in range(count):
-            slot = self.slots.pop(0)
-            piece = end.piece(GRH + DATAGRAM, 2048 * slot)
-            end.qp.post_recv(RecvWR(wr_id=slot, num_sge=1, sg=[piece]))
+        seen, wrong = arrivals.seen, arrivals.wrong
+        return {"operations": len(seen), "good": bool(seen) and not wrong, "wrong": wrong}
 
     def net(self, count: int, seed: str) -> dict[str, Any]:
         """A stream through the network interface, from the client to the server."""
