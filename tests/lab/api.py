@@ -35,7 +35,8 @@ WAIT_NO_XDOMAIN = (
 )
 _ALARM = re.compile(
     r"WARNING: |BUG: |Oops|KASAN|general protection|Call Trace|Kernel panic|lockdep|"
-    r"possible recursive locking|possible circular locking|suspicious RCU|UBSAN|refcount_t"
+    r"possible recursive locking|possible circular locking|suspicious RCU|UBSAN|refcount_t|"
+    r"RIP: 0010:"
 )
 
 
