@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What integrity.py sends, and the memory where it is sent from and lies when it has come."""
+"""What integrity.py sends, the memory it lies in, and how far a queue pair is with it."""
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import hashlib
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from pyverbs import enums as e
 from pyverbs.mr import MR
 from pyverbs.pd import PD
+from pyverbs.qp import QP
 
 LARGEST = 1 << 20
 POOL = 4 << 20
@@ -23,6 +26,13 @@ ACCESS = e.IBV_ACCESS_LOCAL_WRITE | e.IBV_ACCESS_REMOTE_WRITE | e.IBV_ACCESS_REM
 
 SEND, SEND_IMM, WRITE, WRITE_IMM, READ = "send", "send_imm", "write", "write_imm", "read"
 KINDS = (SEND, SEND_IMM, WRITE, WRITE_IMM, READ)
+OPCODES = {
+    SEND: e.IBV_WR_SEND,
+    SEND_IMM: e.IBV_WR_SEND_WITH_IMM,
+    WRITE: e.IBV_WR_RDMA_WRITE,
+    WRITE_IMM: e.IBV_WR_RDMA_WRITE_WITH_IMM,
+    READ: e.IBV_WR_RDMA_READ,
+}
 
 
 @dataclass(frozen=True)
@@ -65,3 +75,25 @@ class Memory:
 def place(number: int) -> int:
     """Where in a memory of slots the message with this number lies."""
     return (number % WINDOW) * SLOT + GUARD
+
+
+@dataclass
+class Pair:
+    """One queue pair: our messages, and those of the peer."""
+
+    qp: QP
+    slots: Memory
+    reads: Memory
+    outgoing: list[Message]
+    incoming: list[Message]
+    remote: dict[str, Any] = field(default_factory=dict)
+    next: int = 0  # index into outgoing
+    told: int = 0  # own messages, other than READs, given to the queue pair
+    credited: int = 0  # how many of them the peer has checked
+    reading: list[Message] = field(default_factory=list)  # READs in the order they were posted
+    read_done: int = 0
+    in_queue: int = 0  # work requests not completed
+    arrived: int = 0  # the peer's messages checked
+    owed: int = 0  # credits not yet given
+    sent_digest: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
+    got_digest: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))

@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
-import hashlib
 import json
 import random
 import socket
 import sys
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from exchange_data import (
@@ -28,6 +26,7 @@ from exchange_data import (
     GUARD_BYTES,
     KINDS,
     LARGEST,
+    OPCODES,
     POOL,
     READ,
     SEND,
@@ -38,9 +37,10 @@ from exchange_data import (
     WRITE_IMM,
     Memory,
     Message,
+    Pair,
     place,
     schedule,
-)  # fmt: skip
+)
 from pyverbs import enums as e
 from pyverbs.addr import GID, AHAttr, GlobalRoute
 from pyverbs.cq import CQ, CompChannel
@@ -50,41 +50,11 @@ from pyverbs.qp import QP, QPAttr, QPCap, QPInitAttr
 from pyverbs.wr import SGE, RecvWR, SendWR
 
 CREDIT_RECEIVES = 64
-
-OPCODES = {
-    SEND: e.IBV_WR_SEND,
-    SEND_IMM: e.IBV_WR_SEND_WITH_IMM,
-    WRITE: e.IBV_WR_RDMA_WRITE,
-    WRITE_IMM: e.IBV_WR_RDMA_WRITE_WITH_IMM,
-    READ: e.IBV_WR_RDMA_READ,
-}
 READ_MARK, NOTICE_MARK = 1 << 32, 1 << 33
 
 
 class WorkFailed(Exception):
     """A work completion with an error status."""
-
-
-@dataclass
-class Pair:
-    """One queue pair: our messages, and those of the peer."""
-
-    qp: QP
-    slots: Memory
-    reads: Memory
-    outgoing: list[Message]
-    incoming: list[Message]
-    remote: dict[str, Any] = field(default_factory=dict)
-    next: int = 0  # index into outgoing
-    told: int = 0  # own messages, other than READs, given to the queue pair
-    credited: int = 0  # how many of them the peer has checked
-    reading: list[Message] = field(default_factory=list)  # READs in the order they were posted
-    read_done: int = 0
-    in_queue: int = 0  # work requests not completed
-    arrived: int = 0  # the peer's messages checked
-    owed: int = 0  # credits not yet given
-    sent_digest: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
-    got_digest: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
 
 
 class Run:
