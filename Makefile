@@ -105,6 +105,10 @@ faults: venv ## the long form of the fault matrix: rare faults and many single l
 unplug: venv ## the long form of the unplug matrix, 200 plug and 50 load cycles; tables in build/results/
 	@USB4RDMA_LONG=1 USB4RDMA_KERNEL=$(KERNEL) $(PYTEST) -v -m 'vm or long' tests/vm/test_unplug_matrix.py tests/vm/test_unplug_storage.py tests/vm/test_cycles.py $(PYTEST_ARGS)
 
+.PHONY: thunderbolt-core
+thunderbolt-core: venv ## show thunderbolt's own fault without usb4rdma: fails where the kernel has it (KERNEL=, THUNDERBOLT=a mended .ko)
+	@USB4RDMA_THUNDERBOLT=$(abspath $(THUNDERBOLT)) USB4RDMA_KERNEL=$(KERNEL) $(PYTEST) -v -s -m long tests/vm/test_thunderbolt_core.py $(PYTEST_ARGS)
+
 MINUTES ?= 60
 .PHONY: soak
 soak: venv ## mixed traffic, random faults and events for MINUTES=60 (SEED=, KERNEL=); build/results/soak.txt
