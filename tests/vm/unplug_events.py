@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -190,3 +191,12 @@ EVENTS = (
     Event("both suspended and resumed", suspend_both, ALL_GO_ON, ALL_GO_ON, timeout=A_MINUTE,
           events=PORT_EVENTS),
 )  # fmt: skip
+
+
+def events_on(kernel: str) -> tuple[Event, ...]:
+    """Those that the lab can play on a kernel: from Linux 7.3 on, with or without usb4rdma, the
+    port by which the lab talks with a host is not open any more when the host has been suspended.
+    """
+    if [int(number) for number in re.findall(r"\d+", kernel)[:2]] < [7, 3]:
+        return EVENTS
+    return tuple(event for event in EVENTS if event.act not in (suspend_one, suspend_both))
