@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from . import disk, qemu
+from . import crashes, disk, qemu
 from .channel import LINE_MAX, Channel
 from .errors import BootError, GuestGone
 from .plan import HostPlan, Plan
@@ -78,6 +78,8 @@ class Machine:
     async def _watch_process(self, process: asyncio.subprocess.Process) -> None:
         code = await process.wait()
         self.log(f"QEMU ended with {code}")
+        if crashes.is_one(code):
+            crashes.note(self.plan.options.name, self.host.name)
         self._up.clear()
         self.channel.lost("the host's QEMU ended")
 
@@ -112,8 +114,12 @@ class Machine:
     def require_up(self) -> None:
         """GuestGone unless the host answers."""
         if self.state != "up":
+            ended = ""
+            if self._process is not None and self._process.returncode is not None:
+                ended = f": its QEMU ended with {self._process.returncode}"
             raise GuestGone(
-                f"host {self.host.name} is {self.state}", f"`lab start {self.host.name}` starts it"
+                f"host {self.host.name} is {self.state}{ended}",
+                f"`lab start {self.host.name}` starts it",
             )
 
     async def run(self, request: dict[str, Any]) -> tuple[int, str]:

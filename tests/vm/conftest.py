@@ -15,18 +15,20 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import again
 import pairs
 import pytest
 import scenario
 import versions
 from compat import Compatibility
-from lab import debug_kernel, kernels
+from lab import crashes, debug_kernel, kernels
 from lab.api import Lab
 from lab.errors import LabError
 from lab.patience import factor
 from lab.progress import say
 from sanitized import Outcomes
 
+LAB = f"test-{os.getpid()}"
 LOGS = Path(__file__).resolve().parents[2] / "build/test-logs"
 KERNEL = os.environ.get(pairs.KERNEL) or kernels.DEFAULT
 # Whether it is a kernel that looks for faults instead of running fast.
@@ -56,11 +58,10 @@ class Keeper:
             self.end()
         if self.lab is None:
             self.options = options
-            name = f"test-{os.getpid()}"
             try:
-                self.lab = Lab.up(name=name, **options)
+                self.lab = Lab.up(name=LAB, **options)
             except LabError:
-                give_up(name)
+                give_up(LAB)
                 raise
             if options.get("kernel") == debug_kernel.DEBUG:
                 scenario.scan_memory_at_the_end_only(self.lab)
@@ -165,13 +166,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(limit.args[0] * factor()), append=False)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """A test whose host this machine has ended runs again, once."""
+    if item.get_closest_marker("vm") is None:
+        return None
+    return again.protocol(item, nextitem, lambda: crashes.take(LAB))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let the fixtures know how the test went."""
     report = yield
-    item.stash.setdefault(REPORT, {})[report.when or ""] = report
+    if report.when == "setup":
+        item.stash[REPORT] = {}
+    item.stash[REPORT][report.when or ""] = report
     return report
 
 
