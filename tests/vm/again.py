@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A second run for a test that failed because the machine under the lab ended one of its hosts.
 
-Only for that reason, only once, and said where the person sees it.
+Only for that reason, only once, and said where the person sees it, with what the first run said.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ def protocol(
     reports = runtestprotocol(item, log=False, nextitem=nextitem)
     crashes = take_crashes() if any(report.failed for report in reports) else []
     if crashes:
-        _tell(item, f"{'; '.join(crashes)}: the test runs again")
+        said = [report.longreprtext for report in reports if report.failed]
+        _tell(item, [*said, f"{'; '.join(crashes)}: the test runs again"])
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
     for report in reports:
         hook.pytest_runtest_logreport(report=report)
@@ -31,8 +32,9 @@ def protocol(
     return True
 
 
-def _tell(item: pytest.Item, text: str) -> None:
+def _tell(item: pytest.Item, paragraphs: list[str]) -> None:
     reporter = item.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:
         reporter.ensure_newline()
-        reporter.write_line(text, yellow=True)
+        for text in paragraphs:
+            reporter.write_line(text, yellow=True)

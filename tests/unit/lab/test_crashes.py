@@ -121,4 +121,6 @@ def test_a_crash_earns_one_more_run_and_nothing_else_does(tmp_path: Path) -> Non
     assert re.search(r"^=+ 2 failed, 5 passed, 1 error in ", ran.stdout, re.M), ran.stdout
     for name in ("crash_each_time", "fails_for_a_reason_of_its_own"):
         assert f"FAILED test_examples.py::test_{name}" in ran.stdout
+    for what_the_first_run_said in ("AssertionError: host a is down", "the lab does not answer"):
+        assert what_the_first_run_said in ran.stdout.partition("= ERRORS =")[0]
     assert ran.stdout.count("QEMU of host a ended by SIGBUS: the test runs again") == 4
