@@ -49,4 +49,5 @@ def test_the_module_is_unloaded_at_once_beneath_running_programs(lab: Lab) -> No
     a.run("modprobe usb4_rdma", timeout=30, check=True)
     lab.wait_links()
     scenario.run_rping(lab, count=3).check()
-    assert took <= patient(5)
+    # The programs would have polled for a minute.
+    assert took <= patient(20), f"rmmod took {took:.1f} s"

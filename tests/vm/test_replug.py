@@ -60,7 +60,7 @@ def test_unplugged_programs_end_with_an_error_and_work_again_after_replug(lab: L
     lab.plug(*CABLE)
     lab.wait_links()
     works_again(lab)
-    assert took <= patient(5), f"the programs ended after {took:.1f} s"
+    assert took <= patient(10), f"the programs ended after {took:.1f} s"
 
 
 def test_a_transfer_survives_a_replug_within_its_retry_time(lab: Lab) -> None:
